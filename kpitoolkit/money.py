@@ -1,0 +1,186 @@
+"""Money as integer cents: exact reading, exact splitting, one rounding rule (half to even)."""
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+
+LARGEST_CENTS = 2**62
+
+
+def to_cents(values: pd.Series) -> pd.Series:
+    """Convert amounts in currency units to integer cents, exactly.
+
+    Text and decimals are converted digit by digit; binary floats are accepted where they are the nearest float to an
+    amount with two decimals.
+
+    Parameters
+    ----------
+    values : Series of str, Decimal, int or float
+        Amounts in currency units, with a point as decimal mark. Missing values stay missing.
+
+    Returns
+    -------
+    Series of Int64
+        Cents.
+
+    Raises
+    ------
+    ValueError
+        With the positions (from 0) of the values that are no amounts or have more than two decimals, in ``.args[1]``.
+
+    Examples
+    --------
+    >>> to_cents(pd.Series(["12.30", "-0.05", None])).tolist()
+    [1230, -5, <NA>]
+    """
+    if pd.api.types.is_integer_dtype(values.dtype):
+        return values.astype("Int64") * 100
+    missing = values.isna().to_numpy()
+    cents = np.zeros(len(values), dtype=np.int64)
+    if pd.api.types.is_float_dtype(values.dtype):
+        amounts = values.to_numpy(dtype=float, na_value=0.0)
+        amounts = np.where(missing, 0.0, amounts)
+        with np.errstate(invalid="ignore", over="ignore"):
+            rounded = np.rint(amounts * 100)
+            fits = np.isfinite(amounts) & (np.abs(rounded) < 2**53)
+            wrong = ~fits | (np.abs(rounded / 100 - amounts) > 1e-9 * np.maximum(1.0, np.abs(amounts)))
+        cents = np.where(wrong, 0, rounded).astype(np.int64)
+        positions = np.flatnonzero(wrong).tolist()
+    else:
+        positions = []
+        found: dict[object, int | None] = {}
+        for position, value in enumerate(values.tolist()):
+            if missing[position]:
+                continue
+            if value not in found:
+                found[value] = _cents(value)
+            amount = found[value]
+            if amount is None:
+                positions.append(position)
+            else:
+                cents[position] = amount
+    if positions:
+        raise ValueError("not amounts with at most two decimals", positions)
+    return pd.Series(pd.arrays.IntegerArray(cents, missing), index=values.index, name=values.name)
+
+
+def _cents(value: object) -> int | None:
+    try:
+        scaled = Decimal(str(value).strip()).scaleb(2)
+        whole = int(scaled) if scaled.is_finite() and scaled == scaled.to_integral_value() else None
+    except (InvalidOperation, ValueError):
+        return None
+    return whole if whole is not None and abs(whole) < LARGEST_CENTS else None
+
+
+def allocate(total_cents: int, weights: Sequence[float], keys: Sequence) -> list[int]:
+    """Split an amount in proportion to weights, to the cent: the parts sum to the total exactly.
+
+    The exact shares of the absolute total are rounded down; the cents left over go to the largest remainders, ties in
+    the order of the keys (Hamilton's method of largest remainders); the total's sign is put back.
+
+    Parameters
+    ----------
+    total_cents : int
+    weights : sequence of float
+        Any signs, with a sum that is not zero.
+    keys : sequence
+        One sortable key for each weight; makes the result independent of the order of the input.
+
+    Returns
+    -------
+    list of int
+        Cents, in the order of the weights.
+
+    Raises
+    ------
+    ValueError
+        Where the weights sum to zero but the total does not.
+
+    Examples
+    --------
+    >>> allocate(100, [1, 1, 1], ["a", "b", "c"])
+    [34, 33, 33]
+    >>> allocate(-100, [1, 1, 1], ["c", "b", "a"])
+    [-33, -33, -34]
+    """
+    exact = [Fraction(float(weight)) for weight in weights]
+    whole = sum(exact)
+    if whole == 0:
+        if total_cents != 0:
+            raise ValueError("weights that sum to zero cannot share an amount that is not zero")
+        return [0] * len(exact)
+    sign = -1 if total_cents < 0 else 1
+    shares = [Fraction(abs(int(total_cents))) * weight / whole for weight in exact]
+    floors = [share.numerator // share.denominator for share in shares]
+    left = abs(int(total_cents)) - sum(floors)
+    order = sorted(range(len(shares)), key=lambda i: (-(shares[i] - floors[i]), keys[i]))
+    for i in order[:left]:
+        floors[i] += 1
+    return [sign * part for part in floors]
+
+
+def convert(cents: pd.Series | int, rate: float | str | Decimal | pd.Series | Fraction) -> pd.Series | int:
+    """Convert cents into another currency, each amount rounded half to even to the cent.
+
+    The rate is taken as the decimal number that its shortest text says (1.17 is 117/100), or as an exact fraction.
+
+    Parameters
+    ----------
+    cents : Series of Int64, or int
+    rate : number, text, Fraction, or Series of them aligned with ``cents``
+        Units of the target currency for one unit of the source currency.
+
+    Returns
+    -------
+    Series of Int64, or int
+        Missing where either is missing.
+
+    Examples
+    --------
+    >>> convert(200_000_000, 1.17)
+    234000000
+    >>> convert(pd.Series([50, 150, None], dtype="Int64"), "0.01").tolist()
+    [0, 2, <NA>]
+    """
+    if not isinstance(cents, pd.Series):
+        return _round_half_even(int(cents) * exact_rate(rate))
+    if isinstance(rate, pd.Series):
+        rates = {value: exact_rate(value) for value in rate.dropna().unique()}
+        pairs = zip(cents.tolist(), rate.tolist(), strict=True)
+        out = [pd.NA if pd.isna(c) or pd.isna(r) else _round_half_even(c * rates[r]) for c, r in pairs]
+        return pd.Series(out, index=cents.index, name=cents.name, dtype="Int64")
+    exact = exact_rate(rate)
+    if exact == 1:
+        return cents.astype("Int64")
+    out = [pd.NA if pd.isna(c) else _round_half_even(c * exact) for c in cents.tolist()]
+    return pd.Series(out, index=cents.index, name=cents.name, dtype="Int64")
+
+
+def exact_rate(rate: object) -> Fraction:
+    """Return a rate as the fraction its shortest decimal text says.
+
+    Examples
+    --------
+    >>> exact_rate(1.17)
+    Fraction(117, 100)
+    """
+    return rate if isinstance(rate, Fraction) else Fraction(Decimal(str(rate)))
+
+
+def _round_half_even(value: Fraction) -> int:
+    return round(value)
+
+
+def two_decimals(value: Decimal | float) -> Decimal:
+    """Round an amount in currency units half to even to two decimals.
+
+    Examples
+    --------
+    >>> two_decimals(Decimal("0.125"))
+    Decimal('0.12')
+    """
+    return Decimal(str(value)).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN)

@@ -1,0 +1,205 @@
+"""Words, numbers and dates as readers write them, in English and Italian.
+
+Sentences are gettext messages whose ids are the English text; labels are messages in the context ``label`` whose ids
+are the keys of columns, steps, models and states. Both come from the catalogues ``pages/locale/<language>/*.po``, read
+as they are. Numbers and dates are formatted by Babel.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+from gettext import GNUTranslations
+from io import BytesIO
+from pathlib import Path
+
+import pandas as pd
+from babel.dates import format_date
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_compact_currency, format_decimal
+
+from kpitoolkit.errors import ToolkitError, suggest
+
+LANGUAGES = ("en", "it")
+LOCALE = {"en": "en_GB", "it": "it_IT"}
+CATALOGUES = Path(__file__).parent / "pages" / "locale"
+MINUS = "\N{MINUS SIGN}"
+
+
+def check_language(language: str) -> str:
+    """Return the language if it is one we write in; otherwise raise ToolkitError."""
+    if language not in LANGUAGES:
+        known = ", ".join(LANGUAGES)
+        raise ToolkitError(
+            f"language '{language}' is not available: choose one of {known}.{suggest(language, LANGUAGES)}"
+        )
+    return language
+
+
+@cache
+def catalogue(language: str) -> GNUTranslations:
+    """Return all messages of a language, from every catalogue of its folder.
+
+    Raises
+    ------
+    ToolkitError
+        Where the language is unknown.
+    """
+    check_language(language)
+    merged = Catalog(locale=language)
+    for path in sorted((CATALOGUES / language).glob("*.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, locale=language):
+                if message.id and message.string:
+                    merged.add(message.id, message.string, context=message.context)
+    compiled = BytesIO()
+    write_mo(compiled, merged)
+    compiled.seek(0)
+    return GNUTranslations(compiled)
+
+
+def translator(language: str) -> Callable[[str], str]:
+    """Return the function that translates a sentence; a sentence without translation stays English.
+
+    Examples
+    --------
+    >>> _ = translator("en")
+    >>> _("{n} rows").format(n=3)
+    '3 rows'
+    """
+    return catalogue(language).gettext
+
+
+def plural(language: str, one: str, many: str, n: int) -> str:
+    """Return the sentence for one or for many, translated, with ``{n}`` filled in.
+
+    Examples
+    --------
+    >>> plural("en", "{n} row", "{n} rows", 2)
+    '2 rows'
+    """
+    return catalogue(language).ngettext(one, many, n).format(n=number(n, language))
+
+
+def label(key: str, language: str) -> str:
+    """Return the reader's word for a key of a column, step, model or state.
+
+    A key without entry (a channel's or platform's own name) comes back as it is; underscores become blanks.
+
+    Examples
+    --------
+    >>> label("my_own_channel", "en")
+    'my own channel'
+    """
+    found = catalogue(language).pgettext("label", str(key))
+    return found if found != key else str(key).replace("_", " ")
+
+
+def is_missing(value: object) -> bool:
+    """Tell whether a value is None, NaN, NA or NaT."""
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+
+
+def no_figure(language: str) -> str:
+    """Return the words for a figure that was never seen."""
+    return translator(language)("no figure")
+
+
+def number(value: float | None, language: str, decimals: int = 0, signed: bool = False) -> str:
+    """Write a number with the separators of the language.
+
+    Examples
+    --------
+    >>> number(1234.5, "it", 2), number(-3, "en"), number(3, "en", signed=True)
+    ('1.234,50', '−3', '+3')
+    >>> number(None, "en")
+    'no figure'
+    """
+    if is_missing(value):
+        return no_figure(language)
+    if isinstance(value, float) and math.isinf(value):
+        return ("" if value > 0 else MINUS) + "∞"
+    value = round(value, decimals) if isinstance(value, float) else value
+    pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
+    digits = format_decimal(abs(value), format=pattern, locale=LOCALE[check_language(language)])
+    if value < 0:
+        return MINUS + digits
+    return "+" + digits if signed and value > 0 else digits
+
+
+def percent(share: float | None, language: str, decimals: int = 1, signed: bool = False) -> str:
+    """Write a share (0.041) as per cent.
+
+    Examples
+    --------
+    >>> percent(0.041, "en"), percent(-0.018, "it", signed=True)
+    ('4.1%', '−1,8%')
+    """
+    if is_missing(share):
+        return no_figure(language)
+    return number(float(share) * 100, language, decimals, signed) + "%"
+
+
+def money(cents: int | None, currency: str, language: str, decimals: int = 0, signed: bool = False) -> str:
+    """Write cents as an amount of a currency, its code or sign behind a no-break space.
+
+    Examples
+    --------
+    >>> money(129167, "EUR", "it", 2).replace(chr(160), " ")
+    '1.291,67 €'
+    """
+    if is_missing(cents):
+        return no_figure(language)
+    return number(int(cents) / 100, language, decimals, signed) + "\N{NO-BREAK SPACE}" + currency_sign(currency)
+
+
+def compact_money(cents: int | None, currency: str, language: str, decimals: int = 2) -> str:
+    """Write a large amount in short: 12.41 million euro as ``€12.41M`` or ``12,41 Mln €``.
+
+    Examples
+    --------
+    >>> compact_money(1_241_000_000, "EUR", "en")
+    '€12.41M'
+    """
+    if is_missing(cents):
+        return no_figure(language)
+    value = int(cents) / 100
+    if abs(value) < 1000:
+        return money(cents, currency, language, decimals)
+    written = format_compact_currency(
+        value, currency, locale=LOCALE[check_language(language)], fraction_digits=decimals
+    )
+    return written.replace("-", MINUS)
+
+
+def currency_sign(currency: str) -> str:
+    """Return the sign of the euro, pound and dollar, and the code of any other currency."""
+    return {"EUR": "€", "GBP": "£", "USD": "$"}.get(currency, currency)
+
+
+def quarter(name: str, language: str) -> str:
+    """Write a quarter such as ``2026Q3``.
+
+    Examples
+    --------
+    >>> quarter("2026Q3", "en"), quarter("2026Q3", "it")
+    ('Q3 2026', '3º trimestre 2026')
+    """
+    year, number_of_quarter = str(name)[:4], str(name)[-1]
+    return (
+        f"{number_of_quarter}º trimestre {year}" if check_language(language) == "it" else f"Q{number_of_quarter} {year}"
+    )
+
+
+def date(day: object, language: str) -> str:
+    """Write a day: ``12 Oct 2026``, ``12 ott 2026``.
+
+    Examples
+    --------
+    >>> date("2026-10-12", "it")
+    '12 ott 2026'
+    """
+    if is_missing(day):
+        return no_figure(language)
+    return format_date(pd.Timestamp(day).date(), format="d MMM y", locale=LOCALE[check_language(language)])

@@ -1,0 +1,395 @@
+"""Reading one table from one file: headings, decimals, dates and times to contract columns, and all the faults found.
+
+CSV in any dialect, Excel and Parquet. A value is converted as its column's kind says or it is a fault with its row;
+nothing is repaired.
+"""
+
+import re
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import pandera.pandas as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from kpitoolkit import money
+from kpitoolkit.contracts import CONTRACTS, Contract, kind_of, memory_name
+from kpitoolkit.errors import Faults, mask, suggest
+
+
+class Source(BaseModel):
+    """Where one table is and how its file is written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: str = Field(min_length=1)
+    sheet: str | int = 0
+    separator: str = ","
+    decimal: str = "."
+    thousands: str = ""
+    encoding: str = "utf-8-sig"
+    date_format: str = "yyyy-mm-dd"
+    timezone: str = "UTC"
+    money_unit: int = Field(default=1, ge=1)
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except Exception as error:
+            raise ValueError(f"'{value}' is not a time zone such as Europe/Rome") from error
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError as error:
+            raise ValueError(f"'{value}' is not an encoding such as utf-8 or cp1252") from error
+        return value
+
+
+def read_table(name: str, folder: Path, source: Source, unit: str | None = None) -> pd.DataFrame:
+    """Read one table from its file and check it against its contract.
+
+    Parameters
+    ----------
+    name : str
+        A name of ``CONTRACTS``.
+    folder : Path
+        Where ``source.file`` is.
+    source : Source
+    unit : str, optional
+        Keep the rows of this unit only.
+
+    Raises
+    ------
+    Faults
+        With everything found, rows counted as in the file (the heading is row 1).
+    """
+    contract, path = CONTRACTS[name], folder / source.file
+    raw = _load(path, source, contract, unit)
+    raw, faults = _map_columns(raw, contract, source)
+    if faults:
+        raise Faults(path.name, faults)
+    if not len(raw):
+        raise Faults(path.name, ["the table is empty. Export it again, or take it out of data:"])
+    if unit is not None and "unit" in contract.schema.columns:
+        raw = _rows_of_unit(raw, unit, path.name, contract)
+    frame, faults = _convert(raw, contract, source)
+    faults += _check(frame, contract)
+    if faults:
+        raise Faults(path.name, faults)
+    return frame.reset_index(drop=True)
+
+
+def _load(path: Path, source: Source, contract: Contract, unit: str | None) -> pd.DataFrame:
+    if not path.is_file():
+        near = suggest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
+        raise Faults(path.name, [f"the file does not exist in {path.parent}.{near}"])
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".csv":
+            raw = pd.read_csv(
+                path,
+                sep=source.separator,
+                dtype=str,
+                keep_default_na=False,
+                na_values=[""],
+                encoding=source.encoding,
+                skipinitialspace=True,
+            )
+        elif suffix in (".xlsx", ".xlsm"):
+            raw = pd.read_excel(path, sheet_name=source.sheet, dtype=object, keep_default_na=False, na_values=[""])
+        elif suffix in (".parquet", ".pq"):
+            return _load_parquet(path, source, contract, unit)
+        else:
+            raise Faults(path.name, [f"files of type '{suffix}' are not read: use .csv, .xlsx or .parquet"])
+    except Faults:
+        raise
+    except UnicodeDecodeError as error:
+        raise Faults(
+            path.name, [f"is not written in {source.encoding} (byte {error.start}). Set encoding: cp1252 or utf-8-sig"]
+        ) from error
+    except pd.errors.EmptyDataError as error:
+        raise Faults(path.name, ["the file is empty"]) from error
+    except Exception as error:
+        raise Faults(path.name, [f"cannot be read: {str(error).strip().splitlines()[0]}"]) from error
+    raw.index = raw.index + 2
+    return raw
+
+
+def _load_parquet(path: Path, source: Source, contract: Contract, unit: str | None) -> pd.DataFrame:
+    headings = pq.read_schema(path).names
+    wanted = [heading for name in contract.schema.columns if (heading := source.columns.get(name, name)) in headings]
+    unit_heading = source.columns.get("unit", "unit")
+    filters = None
+    if unit is not None and unit_heading in wanted:
+        filters = [(unit_heading, "==", unit)]
+    raw = pq.read_table(path, columns=wanted, filters=filters).to_pandas()
+    if filters and not len(raw):
+        raw = pq.read_table(path, columns=wanted).to_pandas()
+    missing = [h for n in contract.schema.columns if (h := source.columns.get(n, n)) not in headings]
+    if missing:  # the headings that were not asked for help to say what is misspelt
+        raw = raw.reindex(columns=[*wanted, *(h for h in headings if h not in wanted)])
+    raw.index = raw.index + 1
+    return raw
+
+
+def _map_columns(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[pd.DataFrame, list[str]]:
+    faults = []
+    headings = [str(heading).strip() for heading in raw.columns]
+    raw = raw.set_axis(headings, axis=1)
+    twice = sorted({h for h in headings if headings.count(h) > 1})
+    faults += [f"heading '{heading}' stands twice" for heading in twice]
+    used = {source.columns.get(name, name) for name in contract.schema.columns}
+    spare = [heading for heading in headings if heading not in used]
+    for name, column in contract.schema.columns.items():
+        heading = source.columns.get(name, name)
+        if heading in headings:
+            continue
+        shown = f"column '{name}'" + (f" (heading '{heading}')" if heading != name else "")
+        hint = suggest(heading, spare)
+        if column.required or name in source.columns:
+            found = ", ".join(f"'{h}'" for h in headings[:20])
+            faults.append(
+                f"{shown} is missing.{hint} Headings found: {found}. "
+                f"If it has another heading, say so under columns: {{{name}: ...}}"
+            )
+        elif hint:
+            faults.append(f"optional {shown} is missing, but a heading looks like it.{hint} Rename or map it")
+    if faults:
+        return raw, faults
+    names = {source.columns.get(name, name): name for name in contract.schema.columns}
+    kept = [heading for heading in headings if heading in names]
+    return raw[kept].rename(columns=names), []
+
+
+def _rows_of_unit(raw: pd.DataFrame, unit: str, file: str, contract: Contract) -> pd.DataFrame:
+    units = raw["unit"].astype("string").str.strip()
+    if units.isna().any():
+        first = units.index[units.isna()][0]
+        raise Faults(file, [f"column 'unit': {int(units.isna().sum())} rows name no unit (first: row {first})"])
+    rows = raw[units == unit]
+    if not len(rows) and not contract.may_be_empty:
+        known = ", ".join(f"'{u}'" for u in sorted(units.unique())[:12])
+        raise Faults(
+            file,
+            [
+                f"no rows for unit '{unit}'.{suggest(unit, units.unique())} Units in the file: {known}. "
+                "If the data call it otherwise, set unit_in_data"
+            ],
+        )
+    return rows
+
+
+def _convert(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[pd.DataFrame, list[str]]:
+    """Convert each column by its kind; a value that cannot be converted is a fault."""
+    faults: list[str] = []
+    columns: dict[str, pd.Series] = {}
+    for name in contract.schema.columns:
+        if name not in raw:
+            continue
+        kind = kind_of(contract, name)
+        values = raw[name]
+        if pd.api.types.is_string_dtype(values.dtype) or values.dtype == object:
+            values = values.map(lambda v: v.strip() or None if isinstance(v, str) else v)
+        converted, wrong, expected = _CONVERTERS[kind](values, source)
+        if wrong.any():
+            bad = values[wrong]
+            shown = ", ".join(f"'{_shown(kind, value)}'" for value in bad.head(3))
+            count = "1 value is" if len(bad) == 1 else f"{len(bad)} values are"
+            faults.append(f"column '{name}': {count} not {expected} (first: row {bad.index[0]}; found {shown})")
+            converted = converted.mask(wrong)
+        columns[memory_name(name, kind)] = converted
+    frame = pd.DataFrame(columns, index=raw.index)
+    frame.attrs["faulty"] = [fault.split("'")[1] for fault in faults]
+    return frame, faults
+
+
+def _shown(kind: str, value: object) -> str:
+    return mask(value) if kind == "id" else str(value)[:40]
+
+
+def _as_text(values: pd.Series, source: Source):
+    whole = values.map(lambda v: str(int(v)) if isinstance(v, float) and v == int(v) else v, na_action="ignore")
+    converted = whole.astype("string").astype("str") if values.notna().any() else whole.astype("str")
+    return converted, pd.Series(False, index=values.index), "text"
+
+
+def _plain_number(values: pd.Series, source: Source) -> pd.Series:
+    """Write numbers with a decimal point and no thousands mark, leaving anything that is no number for the caller."""
+    if not (pd.api.types.is_string_dtype(values.dtype) or values.dtype == object):
+        return values
+
+    def plain(value):
+        if not isinstance(value, str):
+            return value
+        text = value.replace("\N{NO-BREAK SPACE}", "").replace("\N{MINUS SIGN}", "-")
+        if source.thousands:
+            text = text.replace(source.thousands, "")
+        if source.decimal != ".":
+            if "." in text:
+                return "?" + text
+            text = text.replace(source.decimal, ".")
+        return text
+
+    return values.map(plain, na_action="ignore")
+
+
+def _as_money(values: pd.Series, source: Source):
+    plain = _plain_number(values, source)
+    expected = f"an amount with at most two decimals, decimal mark '{source.decimal}'"
+    if plain.dtype == object:
+        plain = plain.map(lambda v: repr(v) if isinstance(v, float) else v, na_action="ignore")
+    wrong = pd.Series(False, index=values.index)
+    try:
+        cents = money.to_cents(plain)
+    except ValueError as error:
+        wrong.iloc[error.args[1]] = True
+        cents = money.to_cents(plain.mask(wrong))
+    return cents * source.money_unit, wrong, expected
+
+
+def _as_number(values: pd.Series, source: Source):
+    converted = pd.to_numeric(_plain_number(values, source), errors="coerce").astype("float64")
+    infinite = converted.abs() == float("inf")
+    return converted.mask(infinite), (converted.isna() & values.notna()) | infinite, "a number"
+
+
+def _as_integer(values: pd.Series, source: Source):
+    converted = pd.to_numeric(_plain_number(values, source), errors="coerce").astype("float64")
+    wrong = (converted.isna() & values.notna()) | (converted.notna() & (converted % 1 != 0))
+    return converted.mask(wrong).astype("Int64"), wrong, "a whole number"
+
+
+def _as_boolean(values: pd.Series, source: Source):
+    words = values.astype("string").str.lower()
+    converted = words.map({"true": True, "false": False, "1": True, "0": False}).astype("boolean")
+    return converted, converted.isna() & values.notna(), "true or false"
+
+
+def strptime_format(date_format: str) -> str:
+    """Translate ``dd/mm/yyyy HH:MM:SS`` into what ``strptime`` reads; a format with ``%`` is kept.
+
+    Examples
+    --------
+    >>> strptime_format("dd/mm/yyyy HH:MM")
+    '%d/%m/%Y %H:%M'
+    """
+    if "%" in date_format:
+        return date_format
+    for ours, theirs in (("yyyy", "%Y"), ("mm", "%m"), ("dd", "%d"), ("HH", "%H"), ("MM", "%M"), ("SS", "%S")):
+        date_format = date_format.replace(ours, theirs)
+    return date_format
+
+
+def _as_date(values: pd.Series, source: Source):
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return values.dt.tz_localize(None).dt.normalize().astype("datetime64[us]"), _none(values), "a date"
+    day = values.map(lambda v: v if isinstance(v, str) else v.strftime(strptime_format(source.date_format)), "ignore")
+    converted = pd.to_datetime(day, format=strptime_format(source.date_format), errors="coerce")
+    return converted.astype("datetime64[us]"), converted.isna() & values.notna(), f"a date as {source.date_format}"
+
+
+def _as_time(values: pd.Series, source: Source):
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        times = values
+    else:
+        day = strptime_format(source.date_format)
+        separators = [f"{day} %H:%M:%S", f"{day} %H:%M", f"{day}T%H:%M:%S", f"{day} %H:%M:%S.%f", day]
+        tried = [pd.to_datetime(values, format=form, errors="coerce") for form in separators[:2]]
+        times = tried[0] if tried[0].notna().sum() >= tried[1].notna().sum() else tried[1]
+        for form in separators[2:]:
+            if (times.isna() & values.notna()).any():
+                times = times.fillna(pd.to_datetime(values, format=form, errors="coerce"))
+    if times.dt.tz is None and source.timezone != "UTC":
+        times = times.dt.tz_localize(source.timezone, ambiguous="NaT", nonexistent="NaT")
+    if times.dt.tz is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    wrong = times.isna() & values.notna()
+    return times.astype("datetime64[us]"), wrong, f"a time as {source.date_format} HH:MM:SS in {source.timezone}"
+
+
+def _as_pattern(pattern: str, expected: str):
+    compiled = re.compile(pattern)
+
+    def convert(values: pd.Series, source: Source):
+        text = _as_text(values, source)[0]
+        wrong = text.notna() & ~text.map(lambda v: bool(compiled.fullmatch(v)), na_action="ignore").fillna(True).astype(
+            bool
+        )
+        return text, wrong, expected
+
+    return convert
+
+
+def _none(values: pd.Series) -> pd.Series:
+    return pd.Series(False, index=values.index)
+
+
+_CONVERTERS = {
+    "text": _as_text,
+    "id": _as_text,
+    "money": _as_money,
+    "number": _as_number,
+    "integer": _as_integer,
+    "boolean": _as_boolean,
+    "date": _as_date,
+    "time": _as_time,
+    "quarter": _as_pattern(r"\d{4}Q[1-4]", "a quarter such as 2026Q3"),
+    "month": _as_pattern(r"\d{4}-(0[1-9]|1[0-2])", "a month such as 2026-07"),
+    "currency": _as_pattern(r"[A-Z]{3}", "a currency code such as EUR"),
+}
+
+
+def _check(frame: pd.DataFrame, contract: Contract) -> list[str]:
+    """Check values with pandera and say each kind of fault once, with its first row."""
+    faults: list[str] = []
+    already = frame.attrs.pop("faulty", [])
+    schema = contract.schema_in_memory
+    try:
+        schema.validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        for (column, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
+            name = str(column).removesuffix("_cents")
+            if name in already and str(check) == "not_nullable":
+                continue
+            rows = group["index"].dropna()
+            if contract.key and str(check) == "multiple_fields_uniqueness":
+                continue
+            kind = kind_of(contract, name) if name in contract.schema.columns else "text"
+            value = group["failure_case"].iloc[0]
+            shown = f"; found '{_shown(kind, _readable(value, kind))}'" if str(check) != "not_nullable" else ""
+            said = "are empty" if str(check) == "not_nullable" else f"break the rule: {check}"
+            count = len(group)
+            first = f" (first: row {int(rows.iloc[0])}{shown})" if len(rows) else ""
+            faults.append(f"column '{name}': {count} {'value' if count == 1 else 'values'} {said}{first}")
+    faults += _repeated_keys(frame, contract)
+    return faults
+
+
+def _readable(value: object, kind: str) -> object:
+    return f"{int(value) / 100:.2f}" if kind == "money" else value
+
+
+def _repeated_keys(frame: pd.DataFrame, contract: Contract) -> list[str]:
+    key = [memory_name(name, kind_of(contract, name)) for name in contract.key if name in frame or contract.key]
+    key = [name for name in key if name in frame]
+    if not key:
+        return []
+    complete = frame[key].notna().all(axis=1)
+    repeated = frame[complete & frame.duplicated(key, keep=False)]
+    if not len(repeated):
+        return []
+    first = repeated.index[0]
+    same = (repeated[key] == repeated.loc[first, key]).all(axis=1)
+    second = same.index[same][1]
+    surplus = int(frame[complete].duplicated(key).sum())
+    rows = "1 row repeats" if surplus == 1 else f"{surplus} rows repeat"
+    return [f"{rows} the key ({', '.join(contract.key)}) of another (first: rows {first} and {second})"]

@@ -1,0 +1,231 @@
+"""Input tables and saved results: where they are, and everything wrong with them at once.
+
+The ``data`` block of the parameters names a source for each table; ``read`` returns the rows of one unit, checked
+against the contracts; ``save`` and ``load`` carry results from one notebook to the next.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from kpitoolkit import sample
+from kpitoolkit.contracts import CONTRACTS, GROUP_UNIT
+from kpitoolkit.errors import Faults, ToolkitError, suggest
+from kpitoolkit.readers import Source, read_table
+
+NETFLIX = Path(__file__).parent / "data" / "netflix.yml"
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """What a notebook works on: one unit of one case, where its data come from and where its results go."""
+
+    case: str
+    unit: str
+    unit_in_data: str
+    data: str | dict
+    data_dir: Path
+    results_dir: Path
+    save_dir: Path
+
+
+def sources(workspace: Workspace) -> tuple[Path, dict[str, Source]]:
+    """Return the folder of the data and the source of each declared table.
+
+    Raises
+    ------
+    Faults
+        With everything that is wrong in the ``data`` block.
+    """
+    if isinstance(workspace.data, str):
+        if workspace.data == "sample":
+            folder = sample.ensure()
+            block = yaml.safe_load((folder / "data.yml").read_text(encoding="utf-8"))
+        elif workspace.data == "netflix":
+            folder, block = NETFLIX.parent, yaml.safe_load(NETFLIX.read_text(encoding="utf-8"))
+        else:
+            raise Faults(
+                "data",
+                [
+                    f"'{workspace.data}' is not built in: write sample, netflix, or a block of tables."
+                    + suggest(workspace.data, ("sample", "netflix"))
+                ],
+            )
+    else:
+        folder, block = workspace.data_dir, workspace.data
+    return folder, parse_sources(block)
+
+
+def parse_sources(block: dict) -> dict[str, Source]:
+    """Check a ``data`` block; raise Faults with all that is wrong in it.
+
+    Examples
+    --------
+    >>> parse_sources({"orders": {"file": "orders.csv"}})["orders"].separator
+    ','
+    """
+    faults: list[str] = []
+    parsed: dict[str, Source] = {}
+    for name, entry in (block or {}).items():
+        if name not in CONTRACTS:
+            faults.append(f"'{name}' is not a table.{suggest(name, CONTRACTS)} Tables: {', '.join(sorted(CONTRACTS))}")
+            continue
+        try:
+            parsed[name] = Source.model_validate(entry)
+        except ValidationError as error:
+            for detail in error.errors():
+                where = ".".join(str(part) for part in detail["loc"])
+                hint = suggest(where, Source.model_fields) if detail["type"] == "extra_forbidden" else ""
+                said = "is not an option of a table." if detail["type"] == "extra_forbidden" else detail["msg"]
+                faults.append(f"{name}: '{where}' {said}{hint}")
+            continue
+        faults += [
+            f"{name}.columns: '{column}' is not a column of {name}.{suggest(column, CONTRACTS[name].schema.columns)}"
+            for column in parsed[name].columns
+            if column not in CONTRACTS[name].schema.columns
+        ]
+    if faults:
+        raise Faults("data", faults)
+    return parsed
+
+
+def declared(workspace: Workspace) -> set[str]:
+    """Return the names of the tables that the data source declares."""
+    return set(sources(workspace)[1])
+
+
+def files(workspace: Workspace) -> dict[str, Path]:
+    """Return the file of each declared table."""
+    folder, declared_sources = sources(workspace)
+    return {name: folder / source.file for name, source in declared_sources.items()}
+
+
+def read(workspace: Workspace, names: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Read and check tables, and keep the rows of the workspace's unit (all rows for the unit ``group``).
+
+    Parameters
+    ----------
+    workspace : Workspace
+    names : iterable of str
+        Names of contracts.
+
+    Returns
+    -------
+    dict of DataFrame
+        Columns as the contract says; money as integer ``<name>_cents``, times as UTC without zone, a fresh index.
+
+    Raises
+    ------
+    Faults
+        With everything found in all the tables.
+    """
+    folder, declared_sources = sources(workspace)
+    faults: list[str] = []
+    frames: dict[str, pd.DataFrame] = {}
+    unit = None if workspace.unit == GROUP_UNIT else workspace.unit_in_data
+    for name in names:
+        if name not in declared_sources:
+            faults.append(f"table '{name}' is not declared under data: in the parameters of case '{workspace.case}'")
+            continue
+        try:
+            frames[name] = read_table(name, folder, declared_sources[name], unit)
+        except Faults as error:
+            faults += [f"{error.where}: {fault}" for fault in error.faults]
+    if faults:
+        raise Faults(f"data of {workspace.unit}", faults)
+    return frames
+
+
+def quarter_gaps(frames: dict[str, pd.DataFrame], first_day: pd.Timestamp, last_day: pd.Timestamp) -> list[str]:
+    """Say which tables do not reach over the whole quarter.
+
+    Parameters
+    ----------
+    frames : dict of DataFrame
+        As ``read`` returns them.
+    first_day, last_day : Timestamp
+        Of the quarter.
+
+    Returns
+    -------
+    list of str
+        One sentence for each table of continuous records (spend, touchpoints, ledger) whose rows begin more than 10
+        days after the first day or end more than 10 days before the last (orders: 30 days).
+    """
+    said = []
+    for name, column in (("ad_spend", "date"), ("touchpoints", "time"), ("ledger", "date"), ("orders", "time")):
+        if name not in frames or not len(frames[name]):
+            continue
+        slack = pd.Timedelta(days=30 if name == "orders" else 10)
+        days = frames[name][column]
+        inside = days[(days >= first_day) & (days < last_day + pd.Timedelta(days=1))]
+        if not len(inside):
+            said.append(f"{name}: no rows between {first_day.date()} and {last_day.date()}. Export that quarter")
+        elif inside.min() > first_day + slack or inside.max() < last_day - slack:
+            said.append(
+                f"{name}: the quarter is only partly present, rows run from {inside.min().date()} to "
+                f"{inside.max().date()} instead of {first_day.date()} to {last_day.date()}. Export the whole quarter"
+            )
+    return said
+
+
+def save(frame: pd.DataFrame, workspace: Workspace, notebook: str, table: str) -> Path:
+    """Write a result as ``<save_dir>/tables/<notebook>_<table>.parquet`` and ``.csv``, each in one step.
+
+    In the CSV, text that a spreadsheet would run as a formula is preceded by an apostrophe.
+
+    Returns
+    -------
+    Path
+        Of the Parquet file.
+    """
+    folder = workspace.save_dir / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{notebook}_{table}.parquet"
+    frame = frame.reset_index(drop=True)
+    harmless = frame.copy()
+    for column in harmless.columns:
+        if pd.api.types.is_string_dtype(harmless[column].dtype) or harmless[column].dtype == object:
+            harmless[column] = harmless[column].map(_harmless, na_action="ignore")
+    for target, write in (
+        (path, lambda f: frame.to_parquet(f, index=False)),
+        (path.with_suffix(".csv"), lambda f: harmless.to_csv(f, index=False)),
+    ):
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        write(beside)
+        beside.replace(target)
+    return path
+
+
+def _harmless(value: object) -> object:
+    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def load(workspace: Workspace, notebook: str, table: str, unit: str | None = None) -> pd.DataFrame | None:
+    """Read a saved result, or return None where it is missing.
+
+    Parameters
+    ----------
+    unit : str, optional
+        Read the result of this unit, below ``results_dir`` (for the group's page).
+
+    Raises
+    ------
+    ToolkitError
+        Where the unit would lead out of the folder, or the file is damaged.
+    """
+    folder = workspace.results_dir / unit if unit else workspace.results_dir
+    if not folder.resolve().is_relative_to(workspace.results_dir.resolve()):
+        raise ToolkitError(f"unit '{unit}' leads out of {workspace.results_dir}")
+    path = folder / "tables" / f"{notebook}_{table}.parquet"
+    if not path.is_file():
+        return None
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:
+        raise ToolkitError(f"{path} cannot be read: {error}. Run the notebook {notebook} again") from error

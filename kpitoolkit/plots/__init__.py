@@ -1,0 +1,19 @@
+"""Charts: a tidy table in, Axes out. They know no model and set no style on import."""
+
+from kpitoolkit.plots.canvas import BLUE, DARK, GREY, ORANGE, PALETTE, figure_text
+from kpitoolkit.plots.rows import bars, intervals, waterfall
+from kpitoolkit.plots.series import areas, lines
+
+__all__ = [
+    "BLUE",
+    "DARK",
+    "GREY",
+    "ORANGE",
+    "PALETTE",
+    "areas",
+    "bars",
+    "figure_text",
+    "intervals",
+    "lines",
+    "waterfall",
+]

@@ -51,7 +51,7 @@ def _one_of(*values: str) -> pa.Check:
     return pa.Check.isin(list(values), error="one of " + ", ".join(values))
 
 
-_NOT_NEGATIVE = pa.Check.ge(0, error="not below 0 (book credits as invoices of kind rebate, refunds as returns)")
+_NOT_NEGATIVE = pa.Check.ge(0, error="0 or more (credits are invoices of kind rebate, refunds are returns)")
 _POSITIVE = pa.Check.gt(0, error="above 0")
 _SUNDAY = pa.Check(lambda day: day.dt.dayofweek == 6, error="a Sunday (the last day of an ISO week)")
 

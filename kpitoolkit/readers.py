@@ -173,7 +173,7 @@ def _rows_of_unit(raw: pd.DataFrame, unit: str, file: str, contract: Contract) -
     units = raw["unit"].astype("string").str.strip()
     if units.isna().any():
         first = units.index[units.isna()][0]
-        raise Faults(file, [f"column 'unit': {int(units.isna().sum())} rows name no unit (first: row {first})"])
+        raise Faults(file, [f"column 'unit': rows without unit: {int(units.isna().sum())} (first: row {first})"])
     rows = raw[units == unit]
     if not len(rows) and not contract.may_be_empty:
         known = ", ".join(f"'{u}'" for u in sorted(units.unique())[:12])
@@ -366,8 +366,9 @@ def _check(frame: pd.DataFrame, contract: Contract) -> list[str]:
             kind = kind_of(contract, name) if name in contract.schema.columns else "text"
             value = group["failure_case"].iloc[0]
             shown = f"; found '{_shown(kind, _readable(value, kind))}'" if str(check) != "not_nullable" else ""
-            said = "are empty" if str(check) == "not_nullable" else f"break the rule: {check}"
             count = len(group)
+            empty = str(check) == "not_nullable"
+            said = ("is" if count == 1 else "are") + (" empty" if empty else f" not {check}")
             first = f" (first: row {int(rows.iloc[0])}{shown})" if len(rows) else ""
             faults.append(f"column '{name}': {count} {'value' if count == 1 else 'values'} {said}{first}")
     faults += _repeated_keys(frame, contract)

@@ -13,7 +13,6 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from kpitoolkit import sample
 from kpitoolkit.contracts import CONTRACTS, GROUP_UNIT
 from kpitoolkit.errors import Faults, ToolkitError, suggest
 from kpitoolkit.readers import Source, read_table
@@ -44,6 +43,8 @@ def sources(workspace: Workspace) -> tuple[Path, dict[str, Source]]:
     """
     if isinstance(workspace.data, str):
         if workspace.data == "sample":
+            from kpitoolkit import sample  # writes the company at first use; other data never need it
+
             folder = sample.ensure()
             block = yaml.safe_load((folder / "data.yml").read_text(encoding="utf-8"))
         elif workspace.data == "netflix":

@@ -1,0 +1,68 @@
+"""Exact reading, splitting and converting of money."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kpitoolkit import money
+
+CENTS = st.integers(min_value=-(10**12), max_value=10**12)
+
+
+@given(st.lists(CENTS, min_size=1, max_size=20))
+def test_text_with_two_decimals_is_read_exactly(cents):
+    written = pd.Series([str(Decimal(c).scaleb(-2)) for c in cents])
+    assert money.to_cents(written).tolist() == cents
+
+
+@given(st.lists(CENTS, min_size=1, max_size=20))
+def test_floats_that_are_amounts_are_read_exactly(cents):
+    assert money.to_cents(pd.Series([c / 100 for c in cents])).tolist() == cents
+
+
+@pytest.mark.parametrize("wrong", ["1.005", "abc", "1,50", "NaN", "inf", "1e400", ""])
+def test_text_that_is_no_amount_is_refused_with_its_position(wrong):
+    with pytest.raises(ValueError, match="two decimals") as caught:
+        money.to_cents(pd.Series(["1.00", wrong]))
+    assert caught.value.args[1] == [1]
+
+
+def test_floats_with_three_decimals_or_too_large_are_refused():
+    with pytest.raises(ValueError, match="two decimals") as caught:
+        money.to_cents(pd.Series([1.005, 2.0, 1e17, float("inf")]))
+    assert caught.value.args[1] == [0, 2, 3]
+
+
+@given(CENTS, st.lists(st.integers(1, 10**6), min_size=1, max_size=12), st.randoms())
+def test_parts_sum_to_the_total_and_do_not_depend_on_the_order(total, weights, random):
+    keys = list(range(len(weights)))
+    parts = money.allocate(total, weights, keys)
+    assert sum(parts) == total
+    for part, weight in zip(parts, weights, strict=True):
+        assert abs(part - total * weight / sum(weights)) < 1 + 1e-3
+    order = keys.copy()
+    random.shuffle(order)
+    shuffled = money.allocate(total, [weights[i] for i in order], order)
+    assert [shuffled[order.index(i)] for i in keys] == parts
+
+
+def test_weights_of_both_signs_still_sum():
+    assert sum(money.allocate(100, [3, -1, 1], ["a", "b", "c"])) == 100
+    with pytest.raises(ValueError, match="sum to zero"):
+        money.allocate(100, [1, -1], ["a", "b"])
+
+
+@given(CENTS, st.decimals("0.0001", "1000", places=4))
+def test_conversion_agrees_with_decimal_arithmetic(cents, rate):
+    expected = int((Decimal(cents) * rate).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+    assert money.convert(cents, rate) == expected
+    assert money.convert(pd.Series([cents], dtype="Int64"), str(rate)).tolist() == [expected]
+
+
+def test_a_rate_for_each_row():
+    cents = pd.Series([100, 200, None, 300], dtype="Int64")
+    rates = pd.Series([1.17, 0.5, 1.0, None])
+    assert money.convert(cents, rates).tolist() == [117, 100, pd.NA, pd.NA]

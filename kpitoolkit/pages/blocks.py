@@ -11,7 +11,7 @@ import pandas as pd
 
 from kpitoolkit import plots, text
 
-_FIGURES = ("number", "percent", "money")
+_FIGURES = ("number", "percent", "money", *plots.VALUE_UNITS)
 _QUARTER = re.compile(r"\d{4}Q[1-4]")
 
 _TEMPLATES = jinja2.Environment(

@@ -29,6 +29,15 @@ PALETTE = ("#1f6f8b", "#c1571a", "#6b8f3c", "#7a5195", "#b8902f", "#4a6fa5", "#8
 
 WIDTH_INCHES, DOTS_PER_INCH = 7.2, 192
 
+VALUE_UNITS = {
+    "money_per_unit": "money2",
+    "share": "percent",
+    "count": "number0",
+    "ratio": "number2",
+    "index": "number1",
+}
+"""How a KPI's figure is written, by its `value_unit`."""
+
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -111,7 +120,7 @@ def text_points(artist: Text) -> float:
 
 
 def names_on_the_left(ax: Axes, centres: Sequence[float], names: list[str], bold: Sequence[bool] = ()) -> float:
-    """Write row names flush left, as a table does; where some are bold, indent the others. Return their room, points."""
+    """Write row names flush left, as a table does; where some are bold, indent the others. Return their width."""
     bold = list(bold) or [False] * len(names)
     if any(bold):
         names = [n if b else "\u2003" + n.replace("\n", "\n\u2003") for n, b in zip(names, bold, strict=True)]
@@ -148,8 +157,9 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
     value : number, string or date
         Missing values are written `no figure`.
     value_format : str
-        `number` (as many decimals as its size asks for), `percent` (of a share; one decimal), `money` (of cents; none),
-        or these with their decimals (`number2`); `label` (of a key), `text`, `date`, `quarter`.
+        `number` (as many decimals as its size asks for), `percent` (of a share; one decimal), `money` (of cents;
+        none), or these with their decimals (`number2`); `label` (of a key), `text`, `date`, `quarter`; or a `value_unit` of KPIs:
+        `money` and `money_per_unit` (of cents), `share`, `count`, `ratio`, `index`.
     language : {"en", "it"}
     currency : str
         ISO code, for `money`.
@@ -173,7 +183,8 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
     '+4.1%'
     """
     if text.is_missing(value):
-        return text.number(None, language)
+        return text.no_figure(language)
+    value_format = VALUE_UNITS.get(value_format, value_format)
     plain = {
         "label": lambda: text.label(str(value), language),
         "text": lambda: str(value),

@@ -70,7 +70,7 @@ def waterfall(
     heights = np.array([1.45 if "\n" in name else 1.0 for name in names])
     centres = np.cumsum(heights) - heights / 2
     with canvas.style():
-        ax = canvas.axes(ax, 0.215 * heights.sum() + 0.55)
+        ax = canvas.axes(ax, 0.195 * heights.sum() + 0.5)
         figures = []
         for row, kind in enumerate(drawn["kind"]):
             colour = DARK if total[row] else BLUE if amounts[row] >= 0 else ORANGE

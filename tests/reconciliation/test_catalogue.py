@@ -1,0 +1,221 @@
+"""The grammar and the catalogue: what they accept, what they refuse, and how they say it."""
+
+import contextlib
+import copy
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kpitoolkit import errors
+from kpitoolkit.reconciliation import catalogue, formula
+
+SHIPPED = Path(__file__).parents[2] / "parameters" / "kpis.yml"
+
+
+def entry(**changes):
+    kpi = {
+        "id": "cac",
+        "name": {"en": "CAC", "it": "CAC"},
+        "formula": {"finance": "marketing_cost / new_customers"},
+        "unit": "money_per_unit",
+        "owner": ["CMO"],
+        "direction": -1,
+        "additive": "ratio",
+        "version": 1,
+        "date": "2026-07-01",
+    }
+    return kpi | changes
+
+
+def check(*kpis):
+    return catalogue.from_content({"version": "1", "date": "2026-07-01", "kpis": list(kpis)})
+
+
+def refusal(*kpis):
+    with pytest.raises(errors.ToolkitError) as caught:
+        check(*kpis)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2 + 3 * 4", 14),
+        ("(2 + 3) * 4", 20),
+        ("20 / 2 / 5", 2),
+        ("20 / 2 * 5", 50),
+        ("2 * -3 - -1", -5),
+        ("0.1 * 3", Fraction(3, 10)),
+        ("  a - b - 1  ", 2),
+        ("(a + b) / (a - b)", Fraction(9, 3)),
+    ],
+)
+def test_arithmetic(text, value):
+    assert formula.evaluate(formula.parse(text), {"a": 6, "b": 3}) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the formula is empty"),
+        ("a +", "the formula ends at character 4"),
+        ("a b", "'b' at character 3 where an operator"),
+        ("(a + b", "opened at character 1 is not closed"),
+        ("a ** b", "'*' at character 4"),
+        ("a; b", "';' at character 2 is not allowed"),
+        ("__import__('os')", "'(' at character 11|\"'\" at character 12"),
+        ("a.b", "'.' at character 2 is not allowed"),
+        ("1e400", "'e400' at character 2"),
+        ("a" * 501, "501 characters; the limit is 500"),
+        ("(" * 60 + "a" + ")" * 60, "nested deeper than 20"),
+        ("-" * 60 + "a", "nested deeper than 20"),
+        ("ricavi + è", "'è' at character 10 is not allowed"),
+    ],
+)
+def test_what_is_no_formula_is_refused_at_its_character(text, said):
+    with pytest.raises(errors.ToolkitError, match=said.replace("(", r"\(").replace("*", r"\*").replace(".", r"\.")):
+        formula.parse(text)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused_never_more(text):
+    with contextlib.suppress(errors.ToolkitError):
+        formula.parse(text)
+
+
+def test_an_unknown_measure_is_named_with_its_place_and_the_nearest():
+    message = refusal(entry(formula={"finance": "100 + 200 / marketing_cots"}))
+    assert message == (
+        "kpis.yml: cac, basis finance: unknown measure 'marketing_cots' at character 13. Did you mean 'marketing_cost'?"
+    )
+
+
+def test_all_faults_of_the_file_come_in_one_message():
+    message = refusal(
+        entry(formula={"finance": "marketing_cost / nobody"}, drivers={"x": "y", "y": "x + 1"}, positive=["nothing"]),
+        entry(),
+        entry(id="other", formula={}, influences=[{"kpi": "othr", "lag_quarters": 1}]),
+    )
+    assert message.startswith("kpis.yml: 6 faults")
+    for said in (
+        "'nobody'",
+        "goes round in a circle",
+        "'nothing'",
+        "two KPIs have this id",
+        "state formula.finance",
+        "'othr' is no other KPI",
+    ):
+        assert said in message
+
+
+def test_all_faults_of_form_come_in_one_message():
+    message = refusal(entry(ownr="CMO", direction=0), entry(id="b", unit="euro", formula={"finanze": "revenue"}))
+    assert "cac, ownr: not a field of the catalogue. Did you mean 'owner'?" in message
+    assert "b, formula, finanze: not a field of the catalogue. Did you mean 'finance'?" in message
+    assert "cac, direction" in message and "b, unit" in message
+
+
+def test_a_name_that_stands_twice_in_the_file_is_refused(tmp_path):
+    path = tmp_path / "kpis.yml"
+    path.write_text(yaml.safe_dump({"version": "1"}) + "version: '2'\n", encoding="utf-8")
+    with pytest.raises(errors.ToolkitError, match=r"line 2.*'version' is stated twice"):
+        catalogue.read(path)
+
+
+@pytest.mark.parametrize("content", ["kpis: [", "!!python/object/apply:os.system ['true']", "- 1", ""])
+def test_broken_yaml_tags_and_other_content_are_refused(tmp_path, content):
+    path = tmp_path / "kpis.yml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(errors.ToolkitError, match=r"kpis\.yml"):
+        catalogue.read(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(errors.ToolkitError, match=r"there is no catalogue\. Check the parameter 'catalogue'"):
+        catalogue.read(tmp_path / "kpis.yml")
+
+
+def test_a_figure_and_its_status():
+    kpi = check(entry(positive=["new_customers"])).kpis[0]
+    assert kpi.value("finance", {"marketing_cost": 100_00, "new_customers": 8}) == (1250.0, "ok")
+    assert kpi.value("finance", {"marketing_cost": 100_00, "new_customers": 0}) == (None, "not_meaningful")
+    assert kpi.value("finance", {"marketing_cost": 100_00, "new_customers": -3}) == (None, "not_meaningful")
+    assert kpi.value("finance", {"marketing_cost": None, "new_customers": 8}) == (None, "no_figure")
+    assert kpi.value("finance", {"new_customers": 0}) == (None, "no_figure")
+    assert kpi.value("marketing", {"marketing_cost": 1, "new_customers": 8}) == (None, "no_figure")
+
+
+def test_drivers_may_stand_on_drivers():
+    kpi = check(
+        entry(
+            drivers={"full": "marketing_cost + tools", "tools": "2 * acquisition_tools"},
+            formula={"finance": "full / new_customers"},
+        )
+    ).kpis[0]
+    values = {"marketing_cost": 60, "acquisition_tools": 20, "new_customers": 4}
+    assert kpi.measures() == ["marketing_cost", "acquisition_tools", "new_customers"]
+    assert kpi.value("finance", values) == (25.0, "ok")
+    assert kpi.inputs(values)["full"] == 100
+
+
+def test_listed_only_where_the_tables_are_declared():
+    shipped = catalogue.read(SHIPPED)
+    ids = [kpi.id for kpi, _ in shipped.listed({"financials"})]
+    assert "total_members" in ids and "cac" not in ids and "claimed_roas" not in ids
+    both = {
+        basis
+        for kpi, basis in shipped.listed({"ledger", "orders", "customers", "ad_spend", "platform_claims"})
+        if kpi.id == "cac"
+    }
+    assert both == {"finance", "marketing"}
+    assert "total_members" not in [kpi.id for kpi, _ in shipped.listed({"ledger", "orders"})]
+
+
+VALUES = {
+    "media_spend": 90_000_00,
+    "media_cost": 80_000_00,
+    "marketing_accruals": 1_000_00,
+    "agency_fees": 9_000_00,
+    "rebates": -2_000_00,
+    "marketing_cost": 88_000_00,
+    "acquisition_salaries": 10_000_00,
+    "acquisition_tools": 500_00,
+    "claimed_conversions": 900,
+    "claims_without_order": 120,
+    "duplicate_claims": 200,
+    "claims_of_repeat_orders": 310,
+    "unclaimed_first_orders": 45,
+    "new_customers": 315,
+    "revenue": 1_000_000_00,
+    "cost_of_sales": 600_000_00,
+    "orders": 2000,
+    "gross_orders": 1_250_000_00,
+    "active_customers": 1500,
+    "total_members": 7,
+    "paid_members": 6,
+}
+
+
+def test_the_shipped_decompositions_equal_their_formulas():
+    catalogue.check_decompositions(catalogue.read(SHIPPED), VALUES)
+
+
+def test_a_decomposition_that_leaves_something_over_must_say_so():
+    kpi = entry(decompositions={"by_media": "media_cost / new_customers"})
+    with pytest.raises(errors.Faults, match=r"cac, decomposition by_media: gives .* where the finance formula gives"):
+        catalogue.check_decompositions(check(kpi), VALUES)
+    kpi["decompositions"] = {"by_media": {"formula": "media_cost / new_customers", "residual": "other_marketing"}}
+    catalogue.check_decompositions(check(kpi), VALUES)
+
+
+def test_a_basis_bridge_must_meet_both_formulas():
+    shipped = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+    broken = copy.deepcopy(shipped)
+    cac = next(kpi for kpi in broken["kpis"] if kpi["id"] == "cac")
+    cac["basis_bridge"] = cac["basis_bridge"].replace("+ rebates", "")
+    with pytest.raises(errors.Faults, match="cac, basis_bridge"):
+        catalogue.check_decompositions(catalogue.from_content(broken), VALUES)

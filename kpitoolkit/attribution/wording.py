@@ -1,0 +1,173 @@
+"""What the results of attribution say in words; every sentence carries its number."""
+
+import pandas as pd
+
+from kpitoolkit import text
+from kpitoolkit.attribution.checks import UNATTRIBUTED
+
+WEEK = pd.Timedelta(days=7)
+
+
+def arrival(journeys, language: str) -> list[str]:
+    """Return sentences on what arrived and on what to look at before the figures are used."""
+    _ = text.translator(language)
+    rows = dict(zip(journeys.arrival["item"], journeys.arrival["rows"], strict=True))
+    states = journeys.table.set_index("state")
+    if journeys.bounds is None:
+        return [
+            _(
+                "Ready-made paths have no times and no customers: no time decay, no open journeys, and intervals that"
+                " take each journey as a customer of its own."
+            )
+        ]
+    days = _few(journeys.lookback_days, language)
+    found = [
+        _(
+            "{used} of {read} touchpoints count: they stand at most {days} days before an order, or belong to customers"
+            " who have not ordered since."
+        ).format(
+            used=text.number(rows["touchpoints_in_journeys"], language),
+            read=text.number(rows["touchpoints_read"], language),
+            days=days,
+        )
+    ]
+    counted = [
+        (
+            int(states.loc["open", "journeys"]),
+            "{n} journey may still convert after the period's end: it is left out, not counted as lost.",
+            "{n} journeys may still convert after the period's end: they are left out, not counted as lost.",
+        ),
+        (
+            rows["touchpoints_repeated"],
+            "{n} touchpoint repeats another in full and was counted once.",
+            "{n} touchpoints repeat others in full and were counted once.",
+        ),
+        (
+            rows["conversions_repeated"],
+            "{n} row repeats the number of another order and was left out.",
+            "{n} rows repeat the number of another order and were left out.",
+        ),
+        (
+            rows["order_ids_that_disagree"],
+            "{n} repeated order number comes with different customers, times or values; the earliest row was kept.",
+            "{n} repeated order numbers come with different customers, times or values; the earliest row was kept.",
+        ),
+        (
+            rows["conversions_without_user"],
+            "{n} order has no customer and stays unattributed.",
+            "{n} orders have no customer and stay unattributed.",
+        ),
+        (
+            rows["users_only_after_order"],
+            "{n} customer who ordered has touchpoints only after the order. If that is more than you expect, check the"
+            " export's time zone.",
+            "{n} customers who ordered have touchpoints only after their order. If that is more than you expect, check"
+            " the export's time zone.",
+        ),
+    ]
+    found += [text.plural(language, one, many, n) for n, one, many in counted if n]
+    (first, last), (start, end) = journeys.data_bounds, journeys.bounds
+    if first > start - pd.Timedelta(days=journeys.lookback_days) + WEEK:
+        found.append(
+            _(
+                "The touchpoints begin on {first}: the {days} days before the period are not all there, and the"
+                " journeys of its first orders are cut short."
+            ).format(first=text.date(first, language), days=days)
+        )
+    if last < end - WEEK:
+        found.append(
+            _("The touchpoints end on {last}, before the period does: what followed is missing.").format(
+                last=text.date(last, language)
+            )
+        )
+    if states.loc["converted", "conversions"] == 0 and states.loc["unattributed", "conversions"] > 0:
+        found.append(
+            _("No order follows a touchpoint: check that both tables call customers by the same id, and the time zone.")
+        )
+    return found
+
+
+def credit(result, language: str, currency: str | None = None) -> list[str]:
+    """Return sentences on who gets the credit, how sure that is, and what it is not."""
+    _ = text.translator(language)
+    states = result.journeys.set_index("state")
+    total, value = states["conversions"].sum(), states["value"].sum()
+    if result.status == "no_conversions":
+        return [_("No order in the period: there is nothing to credit, and no removal effect can be computed.")]
+    worth = text.number(value, language) if currency is None else text.money(round(value * 100), currency, language)
+    unattributed = states.loc[UNATTRIBUTED, "conversions"]
+    if result.status == "nothing_attributed":
+        return [
+            _(
+                "No order of the period ({n}, worth {value}) follows a touchpoint: all are unattributed, and no channel"
+                " can be credited."
+            ).format(n=_few(total, language), value=worth)
+        ]
+    found = [
+        _(
+            "{share} of {n} orders worth {value} follow at least one touchpoint and are shared among the channels;"
+            " {unattributed} follow none and stay unattributed."
+        ).format(
+            share=text.percent(1 - unattributed / total, language),
+            n=_few(total, language),
+            value=worth,
+            unattributed=_few(unattributed, language),
+        )
+    ]
+    credited = result.table[result.table["channel"] != UNATTRIBUTED]
+    wide = credited.pivot_table(index="channel", columns="model", values="conversions", observed=True)
+    markov = credited[credited["model"] == "markov"]
+    leader = markov.loc[markov["conversions"].idxmax()]
+    found.append(
+        _(
+            "{channel} gets the most credit: {credit} orders by Markov (90% interval {low} to {high}), {last} by last"
+            " touchpoint. In {share} of the resamples of the customers it comes first."
+        ).format(
+            channel=text.label(leader["channel"], language),
+            credit=_few(leader["conversions"], language),
+            low=_few(leader["low"], language),
+            high=_few(leader["high"], language),
+            last=_few(wide.loc[leader["channel"], "last"], language),
+            share=text.percent(result.leader_share, language, decimals=0),
+        )
+    )
+    if len(wide) > 1:
+        spread = (wide.max(axis=1) - wide.min(axis=1)).idxmax()
+        least, most = wide.loc[spread].idxmin(), wide.loc[spread].idxmax()
+        found.append(
+            _(
+                "The rule matters most for {channel}: from {least} orders ({least_model}) to {most} ({most_model})."
+            ).format(
+                channel=text.label(spread, language),
+                least=_few(wide.loc[spread, least], language),
+                least_model=text.label(least, language),
+                most=_few(wide.loc[spread, most], language),
+                most_model=text.label(most, language),
+            )
+        )
+    if result.status == "few_conversions":
+        found.append(
+            _("Only {n} orders can be shared: too few for a ranking. Read the intervals, not the figures.").format(
+                n=_few(total - unattributed, language)
+            )
+        )
+    if not result.has_nulls:
+        found.append(
+            _(
+                "No journey without an order was seen: the removal effects compare orders only, and say nothing of"
+                " channels that bring contacts which do not buy."
+            )
+        )
+    found.append(
+        _(
+            "Credit shares out the orders that were seen, by a rule. It does not say which orders would not have come"
+            " without a channel: that takes the regression or an experiment."
+        )
+    )
+    return found
+
+
+def _few(count: float, language: str) -> str:
+    """Write a count: whole, or with one decimal where it is small and not whole."""
+    whole = abs(count) >= 100 or float(count).is_integer()
+    return text.number(float(count), language, decimals=0 if whole else 1)

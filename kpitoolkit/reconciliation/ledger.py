@@ -1,0 +1,387 @@
+"""What the bridges that end in the ledger share: rates, booked lines, the table, where a difference lies, checks."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
+
+import pandas as pd
+
+from kpitoolkit import text
+from kpitoolkit.errors import mask
+from kpitoolkit.money import convert, exact_rate
+from kpitoolkit.parameters import quarter_bounds
+
+LOCATED = ["account", "line", "date", "grain", "expected_cents", "booked_cents", "difference_cents"]
+
+
+def local_day(times: pd.Series, timezone: str = "UTC") -> pd.Series:
+    """Return the calendar day, in a time zone, of times that are UTC without zone.
+
+    Examples
+    --------
+    >>> local_day(pd.Series(pd.to_datetime(["2026-06-30 22:30"])), "Europe/Rome").dt.strftime("%Y-%m-%d").tolist()
+    ['2026-07-01']
+    """
+    if timezone != "UTC":
+        times = times.dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None)
+    return times.dt.normalize()
+
+
+def within(days: pd.Series, quarter: str) -> pd.Series:
+    """Tell which days lie in a quarter; a missing day does not."""
+    first, last = quarter_bounds(quarter)
+    return days.between(first, last)
+
+
+def total(cents: pd.Series) -> int:
+    """Return the sum of cents as a plain integer; of no rows, zero."""
+    return int(cents.sum()) if len(cents) else 0
+
+
+def missing_money(frame: pd.DataFrame, table: str, columns: Iterable[str]) -> list[str]:
+    """Return one fault for each money column with empty amounts."""
+    faults = []
+    for column in columns:
+        empty = frame[column].isna().to_numpy()
+        if empty.any():
+            faults.append(
+                f"{table}: {empty.sum()} rows have no '{column.removesuffix('_cents')}' "
+                f"(first: row {empty.argmax() + 1} of the unit). Complete them or write 0."
+            )
+    return faults
+
+
+def other_currencies(frame: pd.DataFrame, table: str, currency: str) -> list[str]:
+    """Return a fault where the amounts of a table are in several currencies or not in the unit's."""
+    found = sorted(frame["currency"].dropna().unique())
+    if found in ([], [currency]):
+        return []
+    foreign = (frame["currency"] != currency).to_numpy(dtype=bool, na_value=True)
+    kind = "are in several currencies" if len(found) > 1 else "are not in the unit's currency"
+    return [
+        f"{table}: amounts {kind} ({', '.join(found)}; {foreign.sum()} rows are not in {currency}, first: row "
+        f"{foreign.argmax() + 1} of the unit). Convert them to {currency}, or correct the unit's 'currency'."
+    ]
+
+
+def rates(
+    frame: pd.DataFrame, table: str, fx_rates: pd.DataFrame | None, quarter: str, currency: str, group_currency: str
+) -> tuple[dict[str, Fraction], list[str]]:
+    """Return the quarter's rate into the unit's currency for each currency of a table, and the faults met.
+
+    Rates are units of group currency for one of a currency, so the rate is that of the amount's currency divided by
+    that of the unit's. The group currency's own rate is 1.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With ``currency``.
+    table : str
+        Name for messages.
+    fx_rates : DataFrame or None
+        ``quarter, currency, rate``.
+    quarter, currency, group_currency : str
+
+    Returns
+    -------
+    tuple of dict and list of str
+    """
+    known = {group_currency: Fraction(1)}
+    if fx_rates is not None:
+        of_quarter = fx_rates[fx_rates["quarter"] == quarter]
+        known |= {c: exact_rate(r) for c, r in zip(of_quarter["currency"], of_quarter["rate"], strict=True)}
+    found, faults = {currency: Fraction(1)}, []
+    empty = frame["currency"].isna().to_numpy()
+    if empty.any():
+        first = f"first: row {empty.argmax() + 1} of the unit"
+        faults.append(f"{table}: {empty.sum()} rows have no currency ({first}). State it.")
+    for foreign in sorted(set(frame["currency"].dropna().unique()) - {currency}):
+        absent = [c for c in (foreign, currency) if not known.get(c)]
+        if absent:
+            rows = (frame["currency"] == foreign).to_numpy(dtype=bool, na_value=False)
+            first, sought = f"first: row {rows.argmax() + 1} of the unit", " and ".join(absent)
+            faults.append(
+                f"{table}: {rows.sum()} rows are in {foreign} ({first}), but fx_rates has no rate of {sought} "
+                f"for {quarter}. Add it, or correct the currency."
+            )
+        else:
+            found[foreign] = known[foreign] / known[currency]
+    return found, faults
+
+
+def converted(cents: pd.Series, currencies: pd.Series, into: Mapping[str, Fraction]) -> pd.Series:
+    """Convert amounts row by row, each rounded half to even to the cent; equal amounts are converted once."""
+    out = cents.astype("Int64").copy()
+    for name, rate in into.items():
+        rows = (currencies == name).to_numpy(dtype=bool, na_value=False)
+        if rate != 1 and rows.any():
+            codes, amounts = pd.factorize(out[rows])
+            out[rows] = convert(pd.Series(amounts, dtype="Int64"), rate).take(codes).to_numpy()
+    return out
+
+
+def booked_lines(
+    ledger: pd.DataFrame, accounts: Mapping[str, object], lines: Sequence[str], quarter: str
+) -> pd.DataFrame:
+    """Return the ledger's entries of a quarter (by ``period``) on the accounts of some lines, with ``on_line``.
+
+    Parameters
+    ----------
+    ledger : DataFrame
+        ``line, date, period, account, amount_cents``.
+    accounts : mapping
+        Account, or list of accounts, by line.
+    lines : sequence of str
+    quarter : str
+
+    Returns
+    -------
+    DataFrame
+        ``date, account, on_line, amount_cents``.
+    """
+    line_of = {account: line for line in lines for account in account_names(accounts, line)}
+    entries = ledger[(ledger["period"] == quarter).to_numpy(dtype=bool, na_value=False)]
+    on_line = entries["account"].astype("string").str.strip().map(line_of)
+    out = entries.assign(on_line=on_line)[on_line.notna().to_numpy()]
+    return out[["date", "account", "on_line", "amount_cents"]]
+
+
+def account_names(accounts: Mapping[str, object], line: str) -> list[str]:
+    """Return the accounts of a line, as text; none where the chart has no such line."""
+    stated = accounts.get(line)
+    if stated is None:
+        return []
+    return [str(account) for account in (stated if isinstance(stated, list | tuple) else [stated])]
+
+
+def on_line(entries: pd.DataFrame | None, line: str) -> int | None:
+    """Return what the ledger booked on a line in the quarter; None without a ledger."""
+    return (
+        None
+        if entries is None
+        else total(entries.loc[(entries["on_line"] == line).to_numpy(dtype=bool), "amount_cents"])
+    )
+
+
+def booked_again(ledger: pd.DataFrame, accounts: Mapping[str, object], lines: Sequence[str], quarter: str) -> int:
+    """Return what the ledger booked on some lines in a quarter, from its sums by period and account."""
+    chart = {account for line in lines for account in account_names(accounts, line)}
+    sums = ledger.groupby(["period", "account"])["amount_cents"].sum()
+    return sum(int(cents) for (period, account), cents in sums.items() if period == quarter and str(account) in chart)
+
+
+def bridge_table(lines: Sequence[tuple[str, str, int | None, int | None]]) -> pd.DataFrame:
+    """Build a bridge's table from its lines ``(kind, step, cents, rows)``.
+
+    The first total that has an amount starts the bridge; the amount of each later total is the running sum. A line
+    whose amount is None, and a step before the bridge has started, is ``not_examined``. An ``unexplained`` line is
+    given as the total it must lead to.
+
+    Examples
+    --------
+    >>> lines = [("total", "claimed", 100, 2), ("step", "vat", -18, None), ("step", "returns", None, None),
+    ...          ("total", "computed_net", 0, None), ("unexplained", "unexplained", 80, None),
+    ...          ("total", "booked", 80, None)]
+    >>> bridge_table(lines)[["step", "kind", "amount_cents"]].values.tolist()
+    [['claimed', 'total', 100], ['vat', 'step', -18], ['returns', 'not_examined', <NA>],
+     ['computed_net', 'total', 82], ['unexplained', 'unexplained', -2], ['booked', 'total', 80]]
+    """
+    running, rows = None, []
+    for position, (kind, step, cents, count) in enumerate(lines):
+        amount, drawn = cents, kind
+        if cents is None or (running is None and kind != "total"):
+            amount, drawn = None, "not_examined"
+        elif kind == "total":
+            running = amount = cents if running is None else running
+        else:
+            amount = cents - running if kind == "unexplained" else cents
+            running += amount
+        rows.append((position, step, drawn, amount, count))
+    table = pd.DataFrame(rows, columns=["position", "step", "kind", "amount_cents", "rows"])
+    return table.astype({"step": "string", "kind": "string", "amount_cents": "Int64", "rows": "Int64"})
+
+
+def amount(table: pd.DataFrame, step: str) -> int | None:
+    """Return the amount of one line of a bridge; None where it was not examined."""
+    found = table.loc[(table["step"] == step).to_numpy(dtype=bool), "amount_cents"]
+    return None if found.empty or found.isna().iloc[0] else int(found.iloc[0])
+
+
+def locate(
+    expected: Mapping[str, pd.DataFrame | None],
+    entries: pd.DataFrame | None,
+    accounts: Mapping[str, object],
+    quarter: str,
+    unexplained: int | None,
+) -> pd.DataFrame:
+    """Compare what was expected with what was booked, by account and day, and return the lines that differ.
+
+    An account is compared by day where the ledger has postings on at least half of the days on which something was
+    expected; else by month on the same rule; else over the quarter. What the accounts leave over is a last line without
+    account, so that the differences always sum to ``unexplained``.
+
+    Parameters
+    ----------
+    expected : mapping of line to DataFrame or None
+        ``date, cents`` of the lines that are computed from other tables; None where that table is missing. Lines that
+        are taken from the ledger itself are left out.
+    entries : DataFrame or None
+        From `booked_lines`.
+    accounts : mapping
+    quarter : str
+    unexplained : int or None
+        Cents.
+
+    Returns
+    -------
+    DataFrame
+        ``account, line, date, grain, expected_cents, booked_cents, difference_cents``, the largest first. With month or
+        quarter as grain, ``date`` is the last day.
+    """
+    frames = []
+    for line, due in expected.items() if entries is not None else ():
+        booked = entries.loc[(entries["on_line"] == line).to_numpy(dtype=bool), ["date", "amount_cents"]]
+        nothing = pd.DataFrame({"date": booked["date"].iloc[:0], "cents": pd.array([], "Int64")})
+        wanted = nothing if due is None else due
+        grain, key = _grain(wanted["date"], booked["date"], quarter)
+        both = pd.concat(
+            [
+                wanted["cents"].groupby(key(wanted["date"])).sum().rename("expected_cents"),
+                booked["amount_cents"].groupby(key(booked["date"])).sum().rename("booked_cents"),
+            ],
+            axis=1,
+            sort=True,
+        ).astype("Int64")
+        both = both.fillna(0).rename_axis("date").reset_index()
+        both["difference_cents"] = both["booked_cents"] - both["expected_cents"]
+        if due is None:
+            both["expected_cents"] = pd.array([pd.NA] * len(both), dtype="Int64")
+        frames.append(both.assign(account="+".join(account_names(accounts, line)), line=line, grain=grain))
+    found = pd.concat(frames)[LOCATED] if frames else pd.DataFrame(columns=LOCATED)
+    found = found[(found["difference_cents"] != 0).to_numpy(dtype=bool)]
+    rest = 0 if unexplained is None else unexplained - total(found["difference_cents"])
+    if rest:
+        last = quarter_bounds(quarter)[1]
+        found = pd.concat([found, pd.DataFrame([["", "", last, "quarter", pd.NA, pd.NA, rest]], columns=LOCATED)])
+    money = {name: "Int64" for name in LOCATED if name.endswith("_cents")}
+    found = found.astype({"account": "string", "line": "string", "grain": "string", "date": "datetime64[us]", **money})
+    size = -found["difference_cents"].abs()
+    return found.assign(size=size).sort_values(["size", "account", "date"]).drop(columns="size").reset_index(drop=True)
+
+
+def _grain(due: pd.Series, booked: pd.Series, quarter: str) -> tuple[str, Callable[[pd.Series], pd.Series]]:
+    last = quarter_bounds(quarter)[1]
+    keys = {
+        "day": lambda days: days.dt.normalize(),
+        "month": lambda days: days.dt.normalize() + pd.offsets.MonthEnd(0),
+    }
+    for name, key in keys.items():
+        wanted = set(key(due).dropna())
+        if wanted and 2 * len(wanted & set(key(booked).dropna())) >= len(wanted):
+            return name, key
+    return "quarter", lambda days: pd.Series(last, index=days.index, dtype="datetime64[us]")
+
+
+def share_of(cents: int | None, share: float) -> int | None:
+    """Return a share of an amount's absolute value, half to even to the cent; None of None."""
+    return None if cents is None else convert(abs(cents), exact_rate(share))
+
+
+def checks_table(rows: Sequence[tuple[str, int | None, int | None]]) -> pd.DataFrame:
+    """Build ``check, value_cents, threshold_cents, passed`` from rows; without value or threshold ``passed`` is empty.
+
+    Examples
+    --------
+    >>> checks_table([("net_unexplained", -5, 4), ("matched_gross_again", 0, 0)])["passed"].tolist()
+    [False, True]
+    """
+    table = pd.DataFrame(list(rows), columns=["check", "value_cents", "threshold_cents"])
+    table = table.astype({"check": "string", "value_cents": "Int64", "threshold_cents": "Int64"})
+    return table.assign(passed=(table["value_cents"].abs() <= table["threshold_cents"]).astype("boolean"))
+
+
+def first_masked(ids: pd.Series, wrong: pd.Series) -> str:
+    """Return `first: row 3, C0***` for the first row marked wrong."""
+    position = int(wrong.to_numpy(dtype=bool).argmax())
+    return f"first: row {position + 1} of the unit, {mask(ids.iloc[position])}"
+
+
+def checks(
+    table: pd.DataFrame,
+    unexplained: pd.DataFrame,
+    again: Mapping[str, int | None],
+    materiality_cents: int | None,
+    performance_cents: int | None,
+) -> pd.DataFrame:
+    """Test what is unexplained against materiality, and each subtotal against a second computation.
+
+    Net is the unexplained step, against materiality; gross is the sum of the absolute differences by account and day,
+    against performance materiality, so that offsetting errors cannot hide.
+    """
+    net = amount(table, "unexplained")
+    gross = None if net is None else total(unexplained["difference_cents"].abs())
+    rows = [
+        ("net_unexplained", None if net is None else abs(net), materiality_cents),
+        ("gross_unexplained", gross, performance_cents),
+    ]
+    for step, second in again.items():
+        first = amount(table, step)
+        rows.append((f"{step}_again", None if first is None or second is None else first - second, 0))
+    return checks_table(rows)
+
+
+def findings(result: object, booked_step: str, language: str) -> list[str]:
+    """Return the sentences on what stays unexplained, shared by the bridges that end in the ledger.
+
+    Parameters
+    ----------
+    result : object
+        With ``table, unexplained, checks, currency, materiality_cents, performance_cents, trivial_cents``.
+    booked_step : str
+        Key of the bridge's last total.
+    language : str
+    """
+    _ = text.translator(language)
+    said, net, booked = [], amount(result.table, "unexplained"), amount(result.table, booked_step)
+
+    def money(cents, **options):
+        return text.money(cents, result.currency, language, decimals=2, **options)
+
+    if net is not None:
+        gross = total(result.unexplained["difference_cents"].abs())
+        if net == 0 and gross == 0:
+            said.append(
+                _("Nothing is unexplained: what is booked, {booked}, is explained to the cent.").format(
+                    booked=money(booked)
+                )
+            )
+        else:
+            sentence = _("Unexplained: {amount} ({share} of what is booked); materiality is {materiality}.")
+            share = text.percent(net / booked if booked else None, language, decimals=2, signed=True)
+            amounts = {"amount": money(net, signed=True), "materiality": money(result.materiality_cents)}
+            said.append(sentence.format(share=share, **amounts))
+            sentence = _(
+                "The differences by account and day, whatever their sign, sum to {gross}; performance materiality is "
+                "{performance}."
+            )
+            said.append(sentence.format(gross=money(gross), performance=money(result.performance_cents)))
+            worst = result.unexplained.iloc[0]
+            if worst["account"]:
+                sentence = _(
+                    "The largest difference is on account {account}, {date}: expected {expected}, booked {booked}."
+                )
+                amounts = {"expected": money(worst["expected_cents"]), "booked": money(worst["booked_cents"])}
+                said.append(
+                    sentence.format(account=worst["account"], date=text.date(worst["date"], language), **amounts)
+                )
+            if gross <= result.trivial_cents:
+                sentence = _("This is clearly trivial (threshold {threshold}).")
+                said.append(sentence.format(threshold=money(result.trivial_cents)))
+    failed = result.checks[result.checks["passed"].fillna(True).eq(False)]
+    if len(failed):
+        names = ", ".join(text.label(check, language) for check in failed["check"])
+        said.append(_("Not ready for sign-off; checks that failed: {checks}.").format(checks=names))
+    missing = result.table.loc[(result.table["kind"] == "not_examined").to_numpy(dtype=bool), "step"]
+    if len(missing):
+        names = ", ".join(text.label(step, language) for step in missing)
+        said.append(_("Not examined, for want of data: {steps}.").format(steps=names))
+    return said

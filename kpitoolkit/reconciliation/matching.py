@@ -1,0 +1,174 @@
+"""Which claim belongs to which order: checks of both tables, the one cause of every claim, who claims what twice."""
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from kpitoolkit.reconciliation import ledger as books
+
+CLAIM_STEPS = (
+    "no_matching_order",
+    "claims_without_order_ids",
+    "outside_lookback",
+    "view_through",
+    "duplicate_within_platform",
+    "duplicate_across_platforms",
+    "other_period",
+)
+ROW_COLUMNS = ["claim_id", "platform", "cause", "value_cents", "currency_cents", "cause_cents", "mismatch_cents"]
+ORDER_MONEY = ["gross_cents", "vat_cents", "shipping_cents", "discount_cents", "supplier_share_cents"]
+
+
+def readied(claims, orders, fx_rates, quarter, currency, group_currency, timezone):
+    """Return the quarter's claims, the orders with day and net, the rates, and the faults of both."""
+    faults, into = [], {}
+    if orders is not None:
+        faults += books.missing_money(orders, "orders", ORDER_MONEY) + books.other_currencies(
+            orders, "orders", currency
+        )
+        faults += _repeated(orders["order_id"], "orders")
+        day = books.local_day(orders["time"], timezone)
+        stated = "recognition_date" in orders and bool(orders["recognition_date"].notna().any())
+        recognised = orders["recognition_date"].fillna(day) if stated else pd.Series(pd.NaT, orders.index, day.dtype)
+        net = orders["gross_cents"] - orders["vat_cents"] - orders["shipping_cents"] - orders["discount_cents"]
+        orders = orders.assign(day=day, net_cents=net, recognised=recognised)
+    if claims is not None:
+        optional = {"order_id": pd.Series(pd.NA, claims.index, "string"), "touch_time": pd.Series(pd.NaT, claims.index)}
+        claims = claims.assign(**{name: empty for name, empty in optional.items() if name not in claims})
+        into, without_rate = books.rates(claims, "platform_claims", fx_rates, quarter, currency, group_currency)
+        faults += without_rate + books.missing_money(claims, "platform_claims", ["value_cents"])
+        faults += _repeated(claims["claim_id"], "platform_claims")
+        for wrong, found in (
+            (claims["value_cents"] < 0, "have a negative value. Leave refunds out: they are in 'returns'."),
+            (
+                claims["touch_time"] > claims["conversion_time"],
+                "were touched after their conversion. Check time zones.",
+            ),
+        ):
+            rows = wrong.fillna(False)
+            if rows.any():
+                first = books.first_masked(claims["claim_id"], rows)
+                faults.append(f"platform_claims: {int(rows.sum())} claims ({first}) {found}")
+        claims = claims[books.within(books.local_day(claims["conversion_time"], timezone), quarter)]
+    return claims, orders, into, faults
+
+
+def recognition_known(orders: pd.DataFrame) -> bool:
+    """Tell whether any order says when it is recognised; no orders at all have nothing to say."""
+    return orders.empty or bool(orders["recognised"].notna().any())
+
+
+def _repeated(ids: pd.Series, table: str) -> list[str]:
+    twice = ids.duplicated()
+    if not twice.any():
+        return []
+    return [f"{table}: {int(twice.sum())} ids stand twice ({books.first_masked(ids, twice)}). Keep one row for each."]
+
+
+def causes(claims, orders, into, quarter, lookback_days):
+    """Give each claim its cause; also the platforms without any order id, and whether touch times are known."""
+    if claims is None:
+        return None, [], False
+    rows = claims[["claim_id", "platform", "order_id", "kind", "value_cents"]].reset_index(drop=True)
+    rows["converted_cents"] = books.converted(claims["value_cents"], claims["currency"], into).to_numpy()
+    rows["currency_cents"] = rows["converted_cents"] - rows["value_cents"]
+    stated = rows["order_id"].notna().groupby(rows["platform"]).any()
+    silent = sorted(stated.index[~stated.to_numpy(dtype=bool)])
+    timed = bool(claims["touch_time"].notna().any())
+    rows["lag"] = (claims["conversion_time"] - claims["touch_time"]).to_numpy()
+    rows["order"] = -1
+    if orders is not None:
+        rows["order"] = pd.Index(orders["order_id"]).get_indexer(rows["order_id"])
+        rows.loc[rows["order_id"].isna(), "order"] = -1
+    mute = rows["platform"].isin(silent).to_numpy()
+    view = (rows["kind"] == "view").to_numpy(dtype=bool)
+    found = (rows["order"] >= 0).to_numpy()
+    late = (rows["lag"] > pd.Timedelta(days=lookback_days)).to_numpy()
+    cause = np.select(
+        [mute & view, mute, ~found, late, view],
+        ["view_through", "claims_without_order_ids", "no_matching_order", "outside_lookback", "view_through"],
+        "matched",
+    ).astype(object)
+    best = rows[cause == "matched"].sort_values(["order", "lag", "platform", "claim_id"], na_position="last")
+    of_platform = best.duplicated(["order", "platform"])
+    of_order = best.duplicated("order") & ~of_platform
+    cause[best.index[of_platform]] = "duplicate_within_platform"
+    cause[best.index[of_order]] = "duplicate_across_platforms"
+    rows["mismatch_cents"] = pd.array(np.zeros(len(rows), dtype=np.int64), dtype="Int64")
+    if orders is not None:
+        at = rows["order"].to_numpy()
+        here = found & books.within(orders["day"], quarter).to_numpy()[at]
+        cause[(cause == "matched") & ~here] = "other_period"
+        kept = cause == "matched"
+        gross = orders["gross_cents"].to_numpy()[at[kept]]
+        rows.loc[kept, "mismatch_cents"] = gross - rows.loc[kept, "converted_cents"].to_numpy()
+        cause[kept & (rows["mismatch_cents"] != 0).to_numpy(dtype=bool)] = "value_mismatch"
+    elif not rows.empty:
+        cause[:] = "not_examined"
+    rows["cause"] = pd.array(cause, dtype="string")
+    rows["cause_cents"] = (-rows["converted_cents"]).where(rows["cause"].isin(CLAIM_STEPS), 0)
+    return rows, silent, timed
+
+
+def claim_lines(rows, orders, silent, timed, quarter):
+    """Return the bridge's lines from the claimed total to the matched gross and the unclaimed orders."""
+    if rows is None:
+        steps = ["currency", *(step for step in CLAIM_STEPS if step != "claims_without_order_ids"), "value_mismatch"]
+        gone = [("step", step, None, None) for step in steps]
+        return [("total", "claimed", None, None), *gone, ("total", "matched_gross", None, None), _unclaimed(None)]
+    gross = None if orders is None else books.total(orders.loc[books.within(orders["day"], quarter), "gross_cents"])
+    everyone_silent = len(rows) > 0 and set(rows["platform"]) == set(silent)
+    moved = int((rows["currency_cents"] != 0).sum())
+    lines = [
+        ("total", "claimed", books.total(rows["value_cents"]), len(rows)),
+        ("step", "currency", books.total(rows["currency_cents"]), moved),
+    ]
+    for step in CLAIM_STEPS:
+        of_step = rows.loc[(rows["cause"] == step).to_numpy(dtype=bool), "cause_cents"]
+        cents = books.total(of_step)
+        if step == "claims_without_order_ids":
+            if not silent or orders is None:
+                continue
+            # Without any order id what matches cannot be told from what does not: one step to the orders' gross value.
+            cents = gross - books.total(rows["converted_cents"]) - _views(rows) if everyone_silent else cents
+        elif (
+            orders is None or (everyone_silent and step != "view_through") or (step == "outside_lookback" and not timed)
+        ):
+            cents = None
+        lines.append(("step", step, cents, None if cents is None else len(of_step)))
+    known = orders is not None and not everyone_silent
+    mismatched = rows.loc[(rows["cause"] == "value_mismatch").to_numpy(dtype=bool), "mismatch_cents"]
+    lines.append(
+        ("step", "value_mismatch", books.total(mismatched) if known else None, len(mismatched) if known else None)
+    )
+    kept = rows["cause"].isin(["matched", "value_mismatch"]).to_numpy(dtype=bool)
+    matched = books.total(rows.loc[kept, "converted_cents"]) + books.total(mismatched)
+    lines.append(("total", "matched_gross", matched if known else None, int(kept.sum()) if known else None))
+    lines.append(_unclaimed(gross - matched if known else None))
+    return lines
+
+
+def _views(rows) -> int:
+    return books.total(rows.loc[(rows["cause"] == "view_through").to_numpy(dtype=bool), "cause_cents"])
+
+
+def _unclaimed(cents):
+    return ("step", "unclaimed", cents, None)
+
+
+def by_id(rows) -> pd.DataFrame:
+    if rows is None:
+        return pd.DataFrame(columns=ROW_COLUMNS).set_index("claim_id")
+    return rows[ROW_COLUMNS].set_index("claim_id").sort_index()
+
+
+def overlap(rows) -> pd.DataFrame:
+    """Count the orders that each pair of platforms claims."""
+    if rows is None:
+        return pd.DataFrame()
+    names = pd.Index(sorted(rows["platform"].unique()), name="platform", dtype="string")
+    pairs = rows.loc[rows["order"] >= 0, ["order", "platform"]].drop_duplicates()
+    columns = names.get_indexer(pairs["platform"])
+    shape = (int(pairs["order"].max()) + 1 if len(pairs) else 0, len(names))
+    claimed = sparse.csr_array((np.ones(len(pairs), dtype=np.int64), (pairs["order"].to_numpy(), columns)), shape=shape)
+    return pd.DataFrame((claimed.T @ claimed).toarray(), index=names, columns=names.rename("with_platform"))

@@ -1,0 +1,325 @@
+"""The whole sample company in memory: every unit built, the books numbered, the group rolled up, targets agreed."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kpitoolkit import _sample_books as books
+from kpitoolkit import _sample_claims as claims
+from kpitoolkit import _sample_marketing as marketing
+from kpitoolkit import _sample_orders as orders
+from kpitoolkit import _sample_weeks as weeks
+from kpitoolkit._sample_spec import BRIDGED, QUARTERS, RATE_ONE, RATES, UNITS, half_even, quarter_end, quarter_index
+
+TARGET_QUARTERS = ("2025Q3", "2026Q3")
+# What was promised, as a share of what came: some targets are met, some are missed.
+PROMISES = {
+    "revenue": (0.97, 1.02, 1.03, 0.99),
+    "contribution_margin_share": (1.02, 0.97, 1.0, 1.06),
+    "marketing_intensity": (0.95, 1.04, 1.0, 0.90),
+    "cac": (0.96, 1.05, 1.10, 0.88),
+    "new_customers": (1.04, 0.95, 1.0, 1.08),
+    "retention": (1.05, 1.02, 0.95, 1.0),
+    "average_order_value": (1.02, 1.0, 0.90, 0.98),
+    "orders": (0.99, 1.01, 1.05, 1.04),
+}
+DIGITS = {"contribution_margin_share": 3, "marketing_intensity": 3, "retention": 3, "cac": 1, "average_order_value": 1}
+
+
+def build(seed, scale):
+    """Tables (contract name: columns) and truth (file: columns) of the company; money in integer cents."""
+    made_weeks = {unit.key: weeks.build(unit, seed, scale) for unit in UNITS}
+    trades = {unit.key: orders.build(unit, made_weeks[unit.key], seed, scale) for unit in UNITS}
+    claimed, booked, invoices, claim_totals, spend_totals = {}, [], [], [], []
+    for unit in UNITS:
+        trade, spend = trades[unit.key], made_weeks[unit.key].spend
+        other = trades["online-eu" if unit.key != "online-eu" else "retail-it"].orders["order_id"].to_numpy()
+        claimed[unit.key] = claims.build(unit, trade.orders, other, seed)
+        claim_totals += claims.totals(unit, claimed[unit.key], trade.orders)
+        book = books.revenue(unit, made_weeks[unit.key], trade, seed, scale)
+        invoice, steps = marketing.build(unit, spend, book, seed, scale)
+        booked.append(book)
+        invoices.append(invoice)
+        spend_totals += steps
+    ledger, planted = _numbered(booked)
+    ledger = pd.concat([ledger, _group(ledger, len(ledger), scale)], ignore_index=True)
+    revenue_totals = _revenue_totals(planted, claim_totals)
+    tables = {
+        "ad_spend": _spend_table(pd.concat([w.spend for w in made_weeks.values()], ignore_index=True)),
+        "touchpoints": _touchpoint_table([trade.touchpoints for trade in trades.values()]),
+        "orders": _order_table(pd.concat([trade.orders for trade in trades.values()], ignore_index=True)),
+        "customers": _columns(
+            pd.concat([trade.customers for trade in trades.values()]), first_order_date="first_order_day"
+        ),
+        "platform_claims": _columns(pd.concat(claimed.values()), *claims.CLAIM_COLUMNS, "currency"),
+        "returns": _return_table(pd.concat([trade.returns for trade in trades.values()])),
+        "ledger": _columns(
+            ledger,
+            "line",
+            "period",
+            "unit",
+            "account",
+            "amount_cents",
+            "currency",
+            "counterparty_unit",
+            "text",
+            date="day",
+        ),
+        "invoices": _invoice_table(pd.concat(invoices, ignore_index=True)),
+        "controls": _columns(
+            pd.concat([w.controls for w in made_weeks.values()]),
+            "unit",
+            "price_index",
+            "promotion_days",
+            "holiday_days",
+            week_end="week_end",
+        ),
+        "targets": _targets(ledger, trades),
+        "fx_rates": _rate_table(),
+    }
+    columns = ("unit", "quarter", "step", "amount_cents")
+    truth = {
+        "response": _whole(pd.concat([w.response for w in made_weeks.values()])),
+        "baseline": _whole(pd.concat([w.baseline for w in made_weeks.values()])),
+        "controls": _control_truth(),
+        "claims": _claim_truth(pd.concat(claimed.values())),
+        "orders_to_ledger": _whole(planted),
+        "bridge_totals": _whole(pd.DataFrame(claim_totals + revenue_totals, columns=columns)),
+        "spend_totals": _whole(pd.DataFrame(spend_totals, columns=columns)),
+    }
+    return tables, truth
+
+
+def _numbered(booked):
+    """One journal for all units in order of date, with line numbers; planted tags become those numbers."""
+    ledger = pd.concat([book.ledger() for book in booked], ignore_index=True)
+    order = {unit.key: unit.index for unit in UNITS}
+    ledger = ledger.assign(place=ledger["unit"].map(order))
+    ledger = ledger.sort_values(["day", "place", "account"], kind="stable", ignore_index=True)
+    ledger["line"] = np.char.add("R", np.char.zfill(np.arange(1, len(ledger) + 1).astype(str), 6))
+    ledger["period"] = _periods(ledger["day"])
+    tagged = ledger[ledger["tag"].notna()]
+    line_of = dict(zip(zip(tagged["unit"], tagged["tag"], strict=True), tagged["line"], strict=True))
+    planted = pd.DataFrame(
+        [row for book in booked for row in book.planted], columns=["unit", "quarter", "step", "row_id", "amount_cents"]
+    )
+    keys = zip(planted["unit"], planted["row_id"], strict=True)
+    planted["row_id"] = [line_of.get(key, key[1]) for key in keys]
+    return ledger, planted
+
+
+def _periods(days):
+    return np.array(QUARTERS, dtype=object)[quarter_index(days.to_numpy().astype("datetime64[D]"))]
+
+
+def _revenue_totals(planted, claim_totals):
+    """The steps from gross orders to the ledger, summed, with the totals between them."""
+    steps = [
+        "vat",
+        "shipping",
+        "discounts",
+        "cancellations",
+        "returns",
+        "returns_provision",
+        "cut_off_out",
+        "cut_off_in",
+        "deferred",
+        "principal_agent",
+        "intercompany",
+        "manual_journals",
+    ]
+    sums = planted.groupby(["unit", "quarter", "step"])["amount_cents"].sum()
+    gross = {(unit, quarter): cents for unit, quarter, step, cents in claim_totals if step == "gross_orders"}
+    rows = []
+    for (unit, quarter), start in gross.items():
+        amounts = {step: int(sums.get((unit, quarter, step), 0)) for step in steps}
+        computed = start + sum(amounts.values())
+        unexplained = int(sums.get((unit, quarter, "unexplained"), 0))
+        amounts |= {"computed_net": computed, "unexplained": unexplained, "ledger_revenue": computed + unexplained}
+        rows += [(unit, quarter, step, cents) for step, cents in amounts.items()]
+    return rows
+
+
+def _group(ledger, lines, scale):
+    """Group revenue by quarter: units at the quarter's rate, less intercompany, with consolidation entries."""
+    rows = []
+    for name in BRIDGED:
+        quarter = QUARTERS.index(name)
+        mine = ledger[(ledger["period"] == name) & ledger["account"].isin(books.REVENUE_ACCOUNTS)]
+        total = 0
+        for unit in UNITS:
+            own = mine[mine["unit"] == unit.key]
+            for sign, part in ((1, own), (-1, own[own["counterparty_unit"].notna()])):
+                total += sign * int(half_even(part["amount_cents"].sum() * RATES[unit.currency][quarter], RATE_ONE))
+        entries = (round(-1_840_000 * scale) - 1_317 * quarter, round(615_000 * scale) + 743 * quarter)
+        texts = ("Utili interni in rimanenze", "Allineamento principi contabili")
+        for cents, text in zip(entries, texts, strict=True):
+            rows.append((quarter, books.CONSOLIDATION, cents, text))
+        rows.append((quarter, books.GROUP_REVENUE, total + sum(entries), "Ricavi consolidati"))
+    frame = pd.DataFrame(rows, columns=["quarter", "account", "amount_cents", "text"])
+    frame["day"] = quarter_end(frame.pop("quarter").to_numpy())
+    frame["period"] = _periods(frame["day"])
+    frame["line"] = [f"R{lines + 1 + n:06d}" for n in range(len(frame))]
+    return frame.assign(unit="group", currency="EUR", counterparty_unit=None)
+
+
+def _targets(ledger, trades):
+    rows = []
+    for quarter in TARGET_QUARTERS:
+        for unit in UNITS:
+            for kpi, value in _measured(ledger, trades[unit.key].orders, unit.key, quarter).items():
+                promise = PROMISES[kpi][unit.index] * (1 if quarter == "2026Q3" else 1.01)
+                target = round(value * promise, DIGITS[kpi]) if kpi in DIGITS else float(round(value * promise))
+                rows.append((unit.key, quarter, kpi, 1, target))
+                if kpi == "revenue" and quarter == "2026Q3":  # revised in the quarter
+                    rows.append((unit.key, quarter, kpi, 2, float(round(value * (promise + 0.015)))))
+    return _whole(pd.DataFrame(rows, columns=["unit", "quarter", "kpi", "version", "value"]))
+
+
+def _measured(ledger, unit_orders, unit, quarter):
+    mine = ledger[(ledger["unit"] == unit) & (ledger["period"] == quarter)].groupby("account")["amount_cents"].sum()
+
+    def booked(*accounts):
+        return sum(int(mine.get(account, 0)) for account in accounts) / 100
+
+    revenue = booked(*books.REVENUE_ACCOUNTS)
+    cost = booked(marketing.MEDIA, marketing.FEES, marketing.REBATES, marketing.ACCRUALS)
+    placed = quarter_index(unit_orders["day"].to_numpy().astype("datetime64[D]"))
+    paid = unit_orders["paid"].to_numpy()
+    now = paid & (placed == QUARTERS.index(quarter))
+    customer = unit_orders["customer"].to_numpy()
+    before = np.unique(customer[paid & (placed == QUARTERS.index(quarter) - 1)])
+    newcomers = int((unit_orders["new"].to_numpy() & now).sum())
+    return {
+        "revenue": revenue,
+        "contribution_margin_share": (revenue - booked("5000") - cost) / revenue,
+        "marketing_intensity": cost / revenue,
+        "cac": (cost + booked("6200", "6210")) / max(newcomers, 1),
+        "new_customers": newcomers,
+        "retention": np.isin(before, customer[now]).mean() if len(before) else 0.0,
+        "average_order_value": unit_orders["net_cents"].to_numpy()[now].mean() / 100,
+        "orders": int(now.sum()),
+    }
+
+
+def _columns(frame, *names, **renamed):
+    """Arrays of some columns; days as datetime64[D]. Without names: all that are not renamed."""
+    names = names or [name for name in frame.columns if name not in renamed.values()]
+    found = {new: _array(frame[old]) for new, old in renamed.items()}
+    return {name: _array(frame[name]) for name in names} | found
+
+
+def _whole(frame):
+    return {name: _array(frame[name]) for name in frame.columns}
+
+
+def _array(column):
+    values = column.to_numpy()
+    if values.dtype.kind == "M":
+        return values.astype("datetime64[s]" if column.name.endswith("time") else "datetime64[D]")
+    if values.dtype.kind == "O" or not isinstance(column.dtype, np.dtype):
+        return column.astype(object).where(column.notna(), None).to_numpy()
+    return values
+
+
+def _spend_table(frame):
+    frame = frame.sort_values(["day", "unit", "platform", "campaign"], kind="stable")
+    columns = _columns(frame, "unit", "platform", "campaign", "spend_cents", "currency", "impressions", date="day")
+    clicks = frame["clicks"].to_numpy()
+    return {"date": columns.pop("date"), **columns, "clicks": np.where(clicks < 0, None, clicks.astype(object))}
+
+
+def _order_table(frame):
+    frame = frame.sort_values(["time", "order_id"], kind="stable")
+    currency = {unit.key: unit.currency for unit in UNITS}
+    frame = frame.assign(currency=frame["unit"].map(currency), status=np.where(frame["paid"], "paid", "cancelled"))
+    return _columns(
+        frame,
+        "order_id",
+        "unit",
+        "customer_id",
+        "time",
+        "gross_cents",
+        "vat_cents",
+        "shipping_cents",
+        "discount_cents",
+        "supplier_share_cents",
+        "currency",
+        "status",
+        "cost_cents",
+        recognition_date="recognised",
+    )
+
+
+def _return_table(frame):
+    currency = {unit.key: unit.currency for unit in UNITS}
+    frame = frame.assign(currency=frame["unit"].map(currency))
+    return _columns(frame, "return_id", "unit", "order_id", "amount_cents", "currency", date="day")
+
+
+def _invoice_table(frame):
+    frame = frame.assign(service_month=frame["service"].to_numpy().astype("datetime64[M]").astype(str))
+    return _columns(
+        frame,
+        "invoice_id",
+        "unit",
+        "platform",
+        "service_month",
+        "kind",
+        "net_cents",
+        "vat_cents",
+        "currency",
+        date="day",
+    )
+
+
+def _touchpoint_table(frames):
+    """Arrow columns: 800,000 ids are taken from a few, not made one by one."""
+    parts = []
+    for frame in frames:
+        users, user = np.unique(frame["user"].to_numpy(), return_inverse=True)
+        ids = pa.array(orders.identifiers(frame.attrs["prefix"], users).tolist())
+        names = pa.array(list(frame.attrs["campaigns"]))
+        campaign = frame["campaign"].to_numpy()
+        parts.append(
+            pa.table(
+                {
+                    "user_id": ids.take(pa.array(user)),
+                    "time": pa.array(frame["time"].to_numpy().astype("datetime64[us]")),
+                    "unit": pa.array([frame["unit"].iloc[0]]).take(pa.array(np.zeros(len(frame), dtype=np.int64))),
+                    "channel": pa.array(orders.CHANNELS).take(pa.array(frame["channel"].to_numpy())),
+                    "campaign": names.take(pa.array(campaign, mask=campaign < 0)),
+                }
+            )
+        )
+    table = pa.concat_tables(parts).combine_chunks()
+    return {name: table.column(name) for name in table.column_names}
+
+
+def _rate_table():
+    rows = [
+        (name, currency, int(rate) / RATE_ONE)
+        for currency in RATES
+        for name, rate in zip(QUARTERS, RATES[currency], strict=True)
+    ]
+    return _whole(pd.DataFrame(rows, columns=["quarter", "currency", "rate"]))
+
+
+def _control_truth():
+    rows = []
+    for unit in UNITS:
+        for control, effect in (
+            ("price_index", unit.price_effect),
+            ("promotion_days", unit.promotion_effect),
+            ("holiday_days", unit.holiday_effect),
+            ("noise", unit.noise),
+            ("autocorrelation", unit.autocorrelation),
+        ):
+            rows.append((unit.key, control, effect))
+    return _whole(pd.DataFrame(rows, columns=["unit", "name", "share_of_mean_baseline"]))
+
+
+def _claim_truth(frame):
+    columns = ["claim_id", "unit", "quarter", "cause", "currency_cents", "cause_cents", "mismatch_cents"]
+    frame = frame[columns].assign(quarter=np.array(QUARTERS, dtype=object)[frame["quarter"].to_numpy()])
+    return _whole(frame)

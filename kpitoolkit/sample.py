@@ -1,0 +1,103 @@
+"""The sample company: one company whose truth is known, written as an analyst would receive it.
+
+Units ``retail-it``, ``online-eu``, ``b2b`` (EUR) and ``retail-uk`` (GBP); current quarter 2026Q3. What is known by
+construction stands in ``truth/`` beside the files: tests read it, analyses never do.
+"""
+
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from kpitoolkit.errors import ToolkitError
+
+SEED = 20260930
+
+
+def write(folder: str | Path, seed: int = SEED, scale: float = 1.0) -> Path:
+    """Write the sample company into a new folder, all or nothing.
+
+    Parameters
+    ----------
+    folder : path
+        Must not exist, or be empty.
+    seed : int
+        The same seed and scale give the same bytes.
+    scale : float, above 0
+        Multiplies users, orders and money; the few accounts of b2b do not become fewer below 1.
+
+    Returns
+    -------
+    Path
+        The folder: one file a table (``data.yml`` says how to read them) and ``truth/``.
+
+    Raises
+    ------
+    ToolkitError
+        Where the folder holds something, or the scale is not above 0.
+    """
+    folder = Path(folder)
+    if not (math.isfinite(scale) and scale > 0):
+        raise ToolkitError(f"scale {scale} is not above 0. Choose 1 for the whole company, 0.05 for a small one")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ToolkitError(f"{folder} is not empty. Name a new folder: nothing was written")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _generate(folder.parent, folder.name, seed, scale)
+    try:
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise ToolkitError(f"{folder} was written by somebody else meanwhile. Name a new folder") from error
+    return folder
+
+
+def ensure(scale: float = 1.0) -> Path:
+    """Return the cached sample company, generating it at first use.
+
+    The folder is the user's cache (or ``KPITOOLKIT_CACHE``); its name holds a hash of the generator's source, the seed
+    and the scale. Two processes may call this at once: each writes a folder of its own, the first to finish keeps it.
+
+    Returns
+    -------
+    Path
+    """
+    cache = Path(os.environ.get("KPITOOLKIT_CACHE") or platformdirs.user_cache_path("kpitoolkit"))
+    folder = cache / f"sample-{_source_hash()}-{SEED}-{scale:g}"
+    if (folder / "data.yml").is_file():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    temporary = _generate(cache, folder.name, SEED, scale)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not (folder / "data.yml").is_file():
+            raise
+    return folder
+
+
+def _generate(beside: Path, name: str, seed: int, scale: float) -> Path:
+    from kpitoolkit import _sample_company, _sample_files  # tens of milliseconds that a cached copy does not need
+
+    temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=beside))
+    try:
+        tables, truth = _sample_company.build(seed, scale)
+        _sample_files.write_all(temporary, tables, truth)
+        temporary.chmod(0o755)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return temporary
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256()
+    for path in sorted([Path(__file__), *Path(__file__).parent.glob("_sample_*.py")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]

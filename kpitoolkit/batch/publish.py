@@ -1,0 +1,59 @@
+"""Where finished files go: each to its place in one step, never outside the case's folder, one run at a time."""
+
+import os
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+from kpitoolkit.errors import ToolkitError
+
+
+def publish(home: Path, files: dict[str, Path], earlier: Iterable[str] = ()) -> None:
+    """Move finished files to their places, each in one step, and remove what the same notebook no longer writes.
+
+    Parameters
+    ----------
+    home : Path
+        The case's folder of outputs; every place must lie inside.
+    files : dict of Path
+        Finished files by their place below ``home``.
+    earlier : iterable of str
+        What the same notebook wrote last time.
+    """
+    places = {name: inside(home, name) for name in files}
+    for name, place in places.items():
+        move(files[name], place)
+    for name in set(earlier) - set(files):
+        inside(home, name).unlink(missing_ok=True)
+
+
+def inside(home: Path, name: str) -> Path:
+    """Return the path of an output, refusing one that would lie outside the case's folder."""
+    path = (home / name).resolve()
+    if not path.is_relative_to(home.resolve()) or path == home.resolve():
+        raise ToolkitError(f"'{name}' leads out of {home}: nothing was written there")
+    return path
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file to its place in one step."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+
+
+@contextmanager
+def only_run(home: Path):
+    """Hold the case's folder of outputs for one run; the system lets go of it however the run ends."""
+    with open(home / ".lock", "w", encoding="utf-8") as file:
+        try:
+            if os.name == "nt":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ToolkitError(f"{home}: another run of this case is under way. Wait until it has ended") from error
+        yield

@@ -1,0 +1,149 @@
+"""``run.json``: what was made from what, when, with which versions; and whether it would come out the same again.
+
+A notebook's ``key`` is a hash of everything its output follows from. Its output is left alone while the key is the same
+and the published files are, byte for byte, those that were written. ``inputs`` is the part of the key that a reader's
+figures follow from (parameters and data): results of earlier notebooks are read only where it is the same.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from kpitoolkit import __version__
+
+GOOD = ("made", "unchanged")
+LIBRARIES = (
+    "numpy",
+    "pandas",
+    "scipy",
+    "statsmodels",
+    "matplotlib",
+    "seaborn",
+    "babel",
+    "nbconvert",
+    "papermill",
+    "ipykernel",
+)
+PACKAGE = Path(__file__).parents[1]
+_SOURCES = (".py", ".po", ".yml", ".csv", ".css", ".j2", ".html", ".json")
+
+
+@dataclass
+class Entry:
+    """What became of one notebook of one unit in one language.
+
+    ``status`` is ``made``, ``unchanged``, ``failed``, ``refused`` (its unit's data are faulty) or ``not_made`` (its
+    tables are not declared). ``outputs`` maps files, relative to the case's folder of outputs, to their SHA-256.
+    """
+
+    unit: str
+    notebook: str
+    language: str
+    status: str
+    message: str = ""
+    key: str = ""
+    inputs: str = ""
+    outputs: dict[str, str] = field(default_factory=dict)
+    parameters: dict = field(default_factory=dict)
+    finished: str = ""
+    seconds: float = 0.0
+    git: str = ""
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def place(self) -> str:
+        """The entry's name in ``run.json``."""
+        return f"{self.unit}/{self.notebook}.{self.language}"
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value's canonical JSON.
+
+    Examples
+    --------
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, or an empty string where there is no file."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return ""
+
+
+def files_digest(root: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file by its path below the root."""
+    return {path.relative_to(root).as_posix(): file_digest(path) for path in sorted(paths)}
+
+
+@cache
+def package_digest() -> str:
+    """Return one hash of all sources of this package: code, catalogues, templates and built-in data."""
+    return digest(files_digest(PACKAGE, (p for p in PACKAGE.rglob("*") if p.suffix in _SOURCES and p.is_file())))
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that figures and pages follow from."""
+    found = {"kpitoolkit": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+@cache
+def git_commit(folder: Path = PACKAGE) -> str:
+    """Return the commit of the package's repository, with ``+`` where files were changed since; empty without git."""
+    said = []
+    for words in ("rev-parse HEAD", "status --porcelain -uno"):
+        command = ["git", *words.split()]
+        try:
+            ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        said.append(ran.stdout.strip())
+    return said[0] + ("+" if said[1] else "")
+
+
+def holds(root: Path, entry: Entry) -> bool:
+    """Tell whether all the files of an entry are still those that were written."""
+    return bool(entry.outputs) and all(file_digest(root / name) == found for name, found in entry.outputs.items())
+
+
+def load(path: Path) -> dict[str, Entry]:
+    """Read the entries of a ``run.json``; one that is missing or damaged is as good as empty: all is made again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {place: Entry(**said) for place, said in content["notebooks"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Write a file beside its place, then move it there in one step."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(content, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def save(path: Path, run: Mapping, entries: Mapping[str, Entry]) -> None:
+    """Write ``run.json``: the run's own facts, then every notebook's."""
+    notebooks = {place: asdict(entry) for place, entry in sorted(entries.items())}
+    content = {**run, "notebooks": notebooks}
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")

@@ -1,0 +1,181 @@
+"""The front door: ``kpitoolkit run``, ``check`` and ``sample``. Messages for the analyst, in English.
+
+Exit status: 0 all fine; 1 something failed and the rest stands; 2 refused before anything ran. Heavy modules are
+imported by the command that needs them.
+"""
+
+import os
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from kpitoolkit import __version__
+
+REFUSED = 2
+INTERRUPTED = 130
+_NAMES = {"en": "English", "it": "Italian"}
+
+
+@contextmanager
+def _one_message():
+    """Show what a user can mend as one message, without a traceback."""
+    from kpitoolkit.errors import ToolkitError
+
+    try:
+        yield
+    except ToolkitError as error:
+        click.echo(str(error), err=True)
+        sys.exit(REFUSED)
+    except OSError as error:  # a full disk, a folder that may not be written
+        click.echo(f"{error.filename or 'system'}: {error.strerror or error}", err=True)
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        click.echo("Interrupted. What was published stands.", err=True)
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # kernels of this run notice and end by themselves
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kpitoolkit")
+def main():
+    """Attribution, regression and KPI reconciliation for every business unit, every quarter."""
+
+
+@main.command()
+@click.argument("case")
+@click.option("--unit", "units", multiple=True, help="Only this unit ('group' for the group's page); may be repeated.")
+@click.option("--notebook", "notebooks", multiple=True, help="Only this notebook; may be repeated.")
+@click.option("--jobs", type=int, help="Units at the same time (default: one for each processor).")
+@click.option("--language", metavar="it|en", help="Language of the pages (default: as the parameters say).")
+@click.option("--force", is_flag=True, help="Make again what is up to date.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where results go (default: outputs/).")
+def run(case, units, notebooks, jobs, language, force, output):
+    """Run the notebooks of CASE, a folder such as parameters/sample-2026Q3 or its bare name."""
+    with _one_message():
+        from kpitoolkit.batch.check import find_case
+        from kpitoolkit.batch.runner import run_case
+
+        began = time.monotonic()
+        with _progress() as tell:
+            report = run_case(find_case(case), units, notebooks, jobs, language, force, output, tell=tell)
+        click.echo(closing(report, time.monotonic() - began))
+        sys.exit(report.exit_status)
+
+
+@main.command()
+@click.argument("case")
+@click.option("--unit", "units", multiple=True, help="Only this unit; may be repeated.")
+@click.option(
+    "--write-merged",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the merged parameters of one unit, as papermill -f takes them.",
+)
+def check(case, units, write_merged):
+    """Read and check the parameters and the data of CASE; run nothing."""
+    with _one_message():
+        from kpitoolkit import parameters
+        from kpitoolkit.batch.check import check_names, check_unit, find_case, write_merged_parameters
+        from kpitoolkit.errors import ToolkitError
+
+        read = parameters.read_case(find_case(case))
+        check_names("unit", units, read.units)
+        wanted = units or tuple(read.units)
+        if write_merged and len(wanted) != 1:
+            raise ToolkitError(f"--write-merged takes one unit: add --unit, one of {', '.join(read.units)}")
+        faulty = 0
+        for unit in wanted:
+            faults = check_unit(read, read.units[unit])
+            faulty += bool(faults)
+            click.echo(
+                "\n".join(
+                    [
+                        f"{unit}: {_count(len(faults), 'fault')}" if faults else f"{unit}: fine",
+                        *(f"  - {fault}" for fault in faults),
+                    ]
+                ),
+                err=bool(faults),
+            )
+        if write_merged and not faulty:
+            write_merged_parameters(read, read.units[wanted[0]], write_merged)
+            click.echo(f"Written: {write_merged}")
+        if faulty:
+            sys.exit(REFUSED)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Multiplies users and orders.")
+@click.option("--seed", type=int, default=None, help="Another seed makes another company.")
+def sample(folder, scale, seed):
+    """Write the sample company into FOLDER, as an analyst would receive it, with the truth beside it."""
+    with _one_message():
+        from kpitoolkit.errors import ToolkitError
+        from kpitoolkit.sample import generate
+
+        if not 0 < scale <= 1000:
+            raise ToolkitError(f"--scale: {scale:g} is not above 0 and at most 1000")
+        if folder.exists() and any(folder.iterdir()):
+            raise ToolkitError(f"{folder} is not empty. Name a new folder, so that nothing of yours is overwritten")
+        generate(folder, **({} if seed is None else {"seed": seed}), scale=scale)
+        click.echo(f"The sample company is in {folder}; what is true by construction, in {folder / 'truth'}")
+
+
+@contextmanager
+def _progress():
+    """Yield what is told of each finished notebook: a bar on a terminal, else a line."""
+    if not sys.stderr.isatty():
+        yield lambda entry, done, total: click.echo(f"[{done}/{total}] {_said(entry)}", err=True)
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit="page", leave=False, bar_format="{bar:24} {n_fmt}/{total_fmt} {desc} {elapsed}") as bar:
+
+        def tell(entry, done, total):
+            bar.total = total
+            bar.set_description_str(f"{entry.unit} {entry.notebook}", refresh=False)
+            bar.update(done - bar.n)
+            if entry.status in ("failed", "refused"):
+                bar.write(_said(entry), file=sys.stderr)
+
+        yield tell
+
+
+def _said(entry) -> str:
+    first = entry.message.split("\n", maxsplit=1)[0]
+    status = entry.status.replace("_", " ")
+    took = f" in {entry.seconds:.0f} s" if entry.status == "made" else ""
+    return f"{entry.unit} {entry.notebook}: {status}{took}" + (f": {first}" if first else "")
+
+
+def closing(report, seconds: float) -> str:
+    """Return what a run says last: by unit what was made, unchanged, not made and failed, and where to look."""
+    lines = [""]
+    for unit in dict.fromkeys(entry.unit for entry in report.entries):
+        own = [entry for entry in report.entries if entry.unit == unit]
+        groups = {status: [e.notebook for e in own if e.status == status] for status in ("made", "unchanged")}
+        parts = [f"{status} {', '.join(names)}" for status, names in groups.items() if names]
+        lines.append(f"{unit}: " + ("; ".join(parts) or "nothing made"))
+        refused = next((entry for entry in own if entry.status == "refused"), None)
+        if refused:
+            lines.append("  refused, its data are faulty:")
+            lines += [f"    - {fault}" for fault in refused.message.split("\n")]
+        lines += [f"  not made {e.notebook}: {e.message}" for e in own if e.status == "not_made"]
+        lines += [f"  failed {e.notebook}: {e.message}" for e in own if e.status == "failed"]
+        for entry in own:
+            if entry.left_out and entry.status == "made":
+                lines.append(
+                    f"  {entry.notebook} is without {', '.join(entry.left_out)}: not up to date, not asked for"
+                )
+    if any(entry.status == "failed" for entry in report.entries):
+        lines.append(f"What failed, as far as it ran: {report.index.parent / 'failed'}")
+    if report.exit_status == REFUSED:
+        return "\n".join([*lines, "Nothing was run; what was published before stands."])
+    languages = ", ".join(sorted({_NAMES.get(entry.language, entry.language) for entry in report.entries}))
+    return "\n".join([*lines, f"{languages}, {seconds:.0f} s. Open {report.index}"])
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

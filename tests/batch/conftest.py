@@ -1,0 +1,28 @@
+"""A tiny case: three units whose notebooks run for real in a second each."""
+
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = Path(__file__).parent / "notebooks"
+FINANCIALS = "quarter,unit,basis,filing,figures,rounded,revenue\n" + "".join(
+    f"2026Q3,{unit},b,f,printed,false,{revenue}\n" for unit, revenue in (("north", 10), ("south", 20), ("faulty", 30))
+)
+
+
+def write_case(root: Path, units=("north", "south", "faulty")) -> Path:
+    """Write the case ``tiny`` below ``root/parameters`` and return its folder."""
+    folder = root / "parameters" / "tiny"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "_defaults.yml").write_text(
+        'quarter: "2026Q3"\ndata: {financials: {file: financials.csv}}\ncatalogue: ../kpis.yml\n'
+    )
+    (folder / "financials.csv").write_text(FINANCIALS)
+    for unit in units:
+        (folder / f"{unit}.yml").write_text(f"unit: {unit}\n")
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return write_case(tmp_path)

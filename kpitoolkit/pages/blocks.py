@@ -71,8 +71,8 @@ def table(
     Examples
     --------
     >>> table(pd.DataFrame({"channel": ["<b>"], "share": [0.25]}), "it", {"share": "percent"})
-    channel   share
-    <b>       25,0%
+    Canale   Quota
+    <b>      25,0%
     """
     frame = frame.reset_index(drop=True)
     written, right, headings = {}, {}, {}
@@ -82,7 +82,7 @@ def table(
         each = [chosen] * len(frame) if isinstance(chosen, str) else list(chosen)
         one_currency = isinstance(chosen, str) and chosen.startswith("money")
         cells = [_cell(v, f, language, currency, one_currency) for v, f in zip(values, each, strict=True)]
-        heading = text.label((labels or {}).get(column, str(column)), language)
+        heading = plots.capitalised(text.label((labels or {}).get(column, str(column)), language))
         headings[position] = f"{heading}, {text.currency_sign(currency)}" if one_currency else heading
         written[position] = cells
         right[position] = any(str(f).startswith(_FIGURES) for f in each) if each else False

@@ -99,6 +99,11 @@ def wrapped(name: object, characters: int = 34) -> str:
     return "\n".join(lines[:2]) + ("…" if len(lines) > 2 else "")
 
 
+def capitalised(words: str) -> str:
+    """Words as a heading or a total bears them, with a capital at the start: labels come without."""
+    return words[:1].upper() + words[1:]
+
+
 def ordered(values: pd.Series) -> list:
     """Distinct values in the order in which they first appear."""
     return list(pd.unique(values.dropna()))
@@ -158,8 +163,8 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
         Missing values are written `no figure`.
     value_format : str
         `number` (as many decimals as its size asks for), `percent` (of a share; one decimal), `money` (of cents;
-        none), or these with their decimals (`number2`); `label` (of a key), `text`, `date`, `quarter`; or a `value_unit` of KPIs:
-        `money` and `money_per_unit` (of cents), `share`, `count`, `ratio`, `index`.
+        none), or these with their decimals (`number2`); `label` (of a key), `text`, `date`, `quarter`;
+        or a KPI's `value_unit`: `money` and `money_per_unit` (of cents), `share`, `count`, `ratio`, `index`.
     language : {"en", "it"}
     currency : str
         ISO code, for `money`.
@@ -222,9 +227,10 @@ def scale(largest: float, language: str, unit: str) -> tuple[float, int, str]:
     """
     _ = text.translator(language)
     if largest >= 100e6:
-        return 1e6, 1, _("million {unit}").format(unit=unit).strip()
+        return 1e6, 1, _("million {unit}").format(unit=unit) if unit else _("millions")
     if largest >= 100e3:
-        return 1e3, 0 if largest >= 1e6 else 1, _("thousand {unit}").format(unit=unit).strip()
+        heading = _("thousand {unit}").format(unit=unit) if unit else _("thousands")
+        return 1e3, 0 if largest >= 1e6 else 1, heading
     return 1.0, 0 if largest >= 1e3 or largest == 0 else 1 if largest >= 100 else 2, unit
 
 

@@ -67,6 +67,7 @@ def waterfall(
     total = (drawn["kind"] == "total").to_numpy()
     starts, ends = _levels(amounts, total)
     names = [canvas.wrapped(text.label(step, language)) for step in drawn["step"]]
+    names = [canvas.capitalised(name) if is_total else name for name, is_total in zip(names, total, strict=True)]
     heights = np.array([1.45 if "\n" in name else 1.0 for name in names])
     centres = np.cumsum(heights) - heights / 2
     with canvas.style():

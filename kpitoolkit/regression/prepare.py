@@ -1,0 +1,334 @@
+"""What a regression takes: one row a week or a quarter, with revenue, spend by channel and controls, and no gaps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from kpitoolkit import parameters, plots, tables, text
+from kpitoolkit.errors import Faults, suggest
+from kpitoolkit.regression.checks import named_periods
+from kpitoolkit.regression.transforms import PERIODS_OF_CARRYOVER
+
+CONTROLS = ("price_index", "promotion_days", "holiday_days")
+MARKETING = "marketing"
+LONGEST_PAUSE_WEEKS = 3
+SMALL_WEEK = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Inputs of a regression, checked.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Index `period_end`; columns `revenue`, the channels, the controls (currency units), `carry_in` (true before the
+        window: only the spend of such rows is used).
+    empty_periods : tuple of Timestamp
+        Periods of the window in which nothing was sold; they count as zero.
+    """
+
+    table: pd.DataFrame
+    channels: tuple[str, ...]
+    controls: tuple[str, ...]
+    frequency: str
+    currency: str
+    empty_periods: tuple[pd.Timestamp, ...] = ()
+
+    def findings(self, language: str = "en") -> list[str]:
+        """Say what arrived: periods, revenue, spend, and what is missing."""
+        _ = text.translator(language)
+        window = self.table[~self.table["carry_in"]]
+        if not len(window):
+            return [_("No complete period arrived.")]
+        sentence = {
+            "week": _(
+                "{periods} weeks arrived, the last one ending on {last}: {revenue} of revenue, {spend} of spend."
+            ),
+            "quarter": _(
+                "{periods} quarters arrived, the last one ending on {last}: {revenue} of revenue, {spend} of spend."
+            ),
+        }[self.frequency]
+        money = {
+            "revenue": window["revenue"].sum(),
+            "spend": window[list(self.channels)].to_numpy(dtype=float).sum(),
+        }
+        said = [
+            sentence.format(
+                periods=text.number(len(window), language),
+                last=text.date(window.index[-1], language),
+                **{name: text.compact_money(round(v * 100), self.currency, language) for name, v in money.items()},
+            )
+        ]
+        carried = int(self.table["carry_in"].sum())
+        if carried:
+            said.append(_("{n} earlier periods give their carry-over only.").format(n=text.number(carried, language)))
+        if self.empty_periods:
+            days = ", ".join(text.date(day, language) for day in self.empty_periods[:3])
+            more = len(self.empty_periods) > 3
+            sentence = _("Nothing was sold in {n} periods, which count as zero: {days}.")
+            said.append(sentence.format(n=text.number(len(self.empty_periods), language), days=days + " …" * more))
+        return said
+
+    def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
+        """Draw revenue and total spend by period."""
+        window = self.table[~self.table["carry_in"]]
+        wide = pd.DataFrame({"revenue": window["revenue"], "spend": window[list(self.channels)].sum(axis=1)}) * 100
+        long = wide.rename_axis("period_end").reset_index().melt("period_end", var_name="series")
+        title = text.translator(language)("Revenue and spend that arrived")
+        return plots.lines(
+            long, "period_end", "value", "series",
+            ax=ax, language=language, value_format="money", currency=self.currency, title=title,
+        )  # fmt: skip
+
+
+def inputs(
+    place: tables.Workspace,
+    quarter: str,
+    frequency: str = "week",
+    *,
+    periods: int = 156,
+    currency: str = "EUR",
+    accounts: Mapping[str, Sequence[str]] | None = None,
+    platforms_including_vat: Mapping[str, float] | None = None,
+    basis: str = "",
+) -> Inputs:
+    """Read the tables that a frequency needs, and prepare them.
+
+    Weeks take ledger, ad_spend, fx_rates and, where declared, controls; quarters take financials.
+
+    Parameters
+    ----------
+    place : Workspace
+    quarter : str
+        Last quarter to use, such as ``2026Q3``.
+    frequency : {"week", "quarter"}
+    periods : int
+        Longest window.
+    currency : str
+        Of the unit.
+    accounts : dict, optional
+        Ledger accounts by line; only `sales` is used. By default the sample's chart.
+    platforms_including_vat : dict, optional
+        VAT rate inside the spend that a platform reports.
+    basis : str
+        Classification basis of `financials`.
+
+    Returns
+    -------
+    Inputs
+    """
+    if frequency == "quarter":
+        frame = quarterly_inputs(tables.read(place, ["financials"])["financials"], basis, quarter, periods)
+        return Inputs(frame, (MARKETING,), (), frequency, currency)
+    if frequency != "week":
+        raise Faults(
+            "parameters",
+            [f"frequency '{frequency}' is not one of week, quarter.{suggest(frequency, ('week', 'quarter'))}"],
+        )
+    names = ["ledger", "ad_spend", "fx_rates"]
+    names += ["controls"] if "controls" in tables.declared(place) else []
+    found = tables.read(place, names)
+    sales = {**parameters.ACCOUNTS, **(accounts or {})}["sales"]
+    frame = weekly_inputs(
+        found["ledger"],
+        found["ad_spend"],
+        found.get("controls"),
+        found["fx_rates"],
+        sales,
+        currency,
+        quarter,
+        periods,
+        platforms_including_vat,
+    )
+    controls = tuple(name for name in CONTROLS if name in frame)
+    channels = tuple(name for name in frame if name not in ("revenue", "carry_in", *controls))
+    empty = tuple(frame.index[(frame["revenue"] == 0) & ~frame["carry_in"]])
+    return Inputs(frame, channels, controls, frequency, currency, empty)
+
+
+def weekly_inputs(
+    ledger: pd.DataFrame,
+    ad_spend: pd.DataFrame,
+    controls: pd.DataFrame | None,
+    fx_rates: pd.DataFrame,
+    sales_accounts: Sequence[str],
+    currency: str,
+    quarter: str,
+    periods: int = 156,
+    platforms_including_vat: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Return revenue, spend and controls by ISO week, the last one ending by the quarter's end.
+
+    Parameters
+    ----------
+    ledger, ad_spend, controls, fx_rates : DataFrame
+        One unit's rows, as `tables.read` returns them (money in cents).
+    sales_accounts : sequence of str
+    currency : str
+        Of the unit: amounts in another are converted at the rates of the quarter they fall in.
+    quarter : str
+    periods : int
+        Weeks of the window; up to 12 more before it carry their spend in.
+    platforms_including_vat : dict, optional
+        VAT rate inside a platform's reported spend; it is taken out.
+
+    Returns
+    -------
+    DataFrame
+        Index `week_end` (Sundays); columns `revenue`, one for each platform by name, the controls, `carry_in`. A week
+        without spend has zero; a week without sales has zero where the unit's weeks vary as much as that.
+
+    Raises
+    ------
+    Faults
+        Gaps in ledger or controls, missing rates, negative revenue, no rows at all.
+    """
+    faults: list[str] = []
+    _first_day, last_day = parameters.quarter_bounds(quarter)
+    last = last_day - pd.Timedelta(days=(last_day.dayofweek + 1) % 7)
+    sales = ledger[ledger["account"].isin(list(sales_accounts))]
+    names = ", ".join(sales_accounts)
+    if not len(sales):
+        raise Faults("ledger", [f"no row of the accounts of sales ({names}). Check accounts: in the parameters"])
+    if not len(ad_spend):
+        raise Faults("ad_spend", ["no row of this unit. Check unit_in_data and the export"])
+    rate = _rates(fx_rates, currency)
+    earliest = sales["date"].min()
+    first = earliest + pd.Timedelta(days=(7 - earliest.dayofweek) % 7 + 6)
+    weeks = pd.date_range(first, last, freq="7D", name="week_end")
+    carry_in = PERIODS_OF_CARRYOVER["week"] - 1
+    weeks = weeks[-(periods + carry_in) :]
+    if not len(weeks):
+        raise Faults("ledger", [f"sales begin on {earliest.date()}, after the last week of {quarter} ended"])
+    sales = sales[(sales["date"] > weeks[0] - pd.Timedelta(days=7)) & (sales["date"] <= last)]
+    spend = ad_spend[(ad_spend["date"] > weeks[0] - pd.Timedelta(days=7)) & (ad_spend["date"] <= last)]
+    revenue = _by_week(sales, _converted(sales, "amount_cents", currency, rate, "ledger", faults), weeks)
+    net = _converted(spend, "spend_cents", currency, rate, "ad_spend", faults)
+    net = net / (1 + spend["platform"].map(dict(platforms_including_vat or {})).astype(float).fillna(0.0).to_numpy())
+    frame = pd.DataFrame({"revenue": revenue})
+    clash = sorted({"revenue", "carry_in", *CONTROLS} & set(spend["platform"]))
+    faults += [f"ad_spend: a platform is called '{name}', which is a column of ours. Rename it" for name in clash]
+    for platform in sorted(set(spend["platform"])):
+        own = (spend["platform"] == platform).to_numpy()
+        frame[platform] = _by_week(spend[own], net[own], weeks)
+    frame["carry_in"] = np.arange(len(weeks)) < max(0, len(weeks) - periods)
+    faults += _pauses(frame["revenue"])
+    if controls is not None and len(controls):
+        window = weeks[~frame["carry_in"].to_numpy()]
+        known = controls.drop_duplicates("week_end").set_index("week_end").reindex(weeks)
+        for name in [name for name in CONTROLS if name in controls]:
+            frame[name] = known[name].astype(float)
+            missing = window[known.loc[window, name].isna()]
+            if len(missing):
+                faults.append(f"controls: {name} is missing in {named_periods(missing)}. Complete the table")
+        repeated = controls.loc[controls["week_end"].duplicated(), "week_end"]
+        if len(repeated):
+            faults.append(f"controls: repeated weeks (first: {repeated.iloc[0].date()}). Keep one row each")
+    if faults:
+        raise Faults("weekly inputs", faults)
+    return frame
+
+
+def quarterly_inputs(financials: pd.DataFrame, basis: str, quarter: str, periods: int = 156) -> pd.DataFrame:
+    """Return revenue and marketing cost by quarter on one basis: the unbroken run of complete quarters up to the last.
+
+    Rounded figures are left out; several filings of a quarter must agree. Series are never chained across bases.
+
+    Parameters
+    ----------
+    financials : DataFrame
+        One unit's rows (money in cents).
+    basis : str
+    quarter : str
+        Last quarter to use.
+
+    Returns
+    -------
+    DataFrame
+        Index `quarter_end`; columns `revenue`, `marketing`, `carry_in` (false).
+
+    Raises
+    ------
+    Faults
+        Where no row has the basis, or two filings of one quarter on it disagree.
+    """
+    known = sorted(set(financials["basis"]))
+    if basis not in known:
+        raise Faults(
+            "financials", [f"no row has basis '{basis}'.{suggest(basis, known)} Found: {', '.join(known) or 'none'}"]
+        )
+    columns = {"revenue_cents": "revenue", "marketing_cost_cents": "marketing"}
+    missing = [name for name in columns if name not in financials]
+    if missing:
+        raise Faults("financials", [f"column '{name.removesuffix('_cents')}' is missing" for name in missing])
+    exact = financials["rounded"].astype("boolean").fillna(False)
+    rows = financials[(financials["basis"] == basis) & ~exact & (financials["quarter"] <= quarter)]
+    faults = [
+        f"{name.removesuffix('_cents')} of {when}: filings on basis '{basis}' disagree. Keep one basis for each reading"
+        for name in columns
+        for when, count in rows.groupby("quarter")[name].nunique().items()
+        if count > 1
+    ]
+    if faults:
+        raise Faults("financials", faults)
+    figures = rows.groupby("quarter")[list(columns)].first().dropna().astype(float) / 100
+    ends = pd.PeriodIndex(figures.index, freq="Q")
+    unbroken = np.append(np.flatnonzero(np.diff(ends.asi8) != 1) + 1, 0).max() if len(ends) else 0
+    frame = figures.iloc[unbroken:].iloc[-periods:].rename(columns=columns)
+    frame.index = pd.DatetimeIndex(
+        pd.PeriodIndex(frame.index, freq="Q").end_time.normalize().astype("datetime64[ns]"), name="quarter_end"
+    )
+    return frame.assign(carry_in=False)
+
+
+def _pauses(revenue: pd.Series) -> list[str]:
+    """Weeks without sales that look like a hole in the export rather than a quiet week."""
+    faults = []
+    if (revenue < 0).any():
+        faults.append(
+            f"ledger: sales are below zero in {named_periods(revenue.index[revenue < 0])}. Book returns elsewhere"
+        )
+    empty = revenue == 0
+    run = empty.groupby((~empty).cumsum()).cumsum()
+    steady = revenue[revenue > 0].min() >= SMALL_WEEK * revenue[revenue > 0].median() if (revenue > 0).any() else False
+    if empty.any() and (steady or run.max() > LONGEST_PAUSE_WEEKS):
+        faults.append(f"ledger: no sales in {named_periods(revenue.index[empty])}. Export those weeks")
+    return faults
+
+
+def _rates(fx_rates: pd.DataFrame, currency: str) -> pd.Series:
+    """Units of the unit's currency for one of another, by quarter and currency."""
+    table = fx_rates.set_index(["quarter", "currency"])["rate"].astype(float)
+    own = table.xs(currency, level="currency") if currency in table.index.get_level_values("currency") else None
+    return table if own is None else table / own.reindex(table.index.get_level_values("quarter")).to_numpy()
+
+
+def _converted(
+    rows: pd.DataFrame, column: str, currency: str, rate: pd.Series, table: str, faults: list[str]
+) -> np.ndarray:
+    """Amounts of `column` (cents) in units of `currency`."""
+    amounts = rows[column].astype(float).to_numpy() / 100
+    foreign = (rows["currency"] != currency).to_numpy()
+    if not foreign.any():
+        return amounts
+    quarters = rows.loc[foreign, "date"].dt.to_period("Q").astype(str)
+    wanted = pd.MultiIndex.from_arrays([quarters, rows.loc[foreign, "currency"]])
+    used = rate.reindex(wanted).to_numpy()
+    if np.isnan(used).any():
+        lost = sorted({f"{code} in {when}" for when, code in wanted[np.isnan(used)]})
+        faults.append(
+            f"{table}: fx_rates has no rate into {currency} for {', '.join(lost[:4])}"
+            + (" ..." if len(lost) > 4 else "")
+        )
+    amounts[foreign] *= used
+    return amounts
+
+
+def _by_week(rows: pd.DataFrame, amounts: np.ndarray, weeks: pd.DatetimeIndex) -> pd.Series:
+    days = rows["date"].dt.normalize()
+    week_end = days + pd.to_timedelta((6 - days.dt.dayofweek), unit="D")
+    return pd.Series(amounts, index=pd.DatetimeIndex(week_end)).groupby(level=0).sum().reindex(weeks, fill_value=0.0)

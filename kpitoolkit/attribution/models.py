@@ -1,6 +1,7 @@
 """Credit for the conversions seen: eight rules on one set of journeys, exact, each with its sampling interval."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -139,22 +140,19 @@ def attribute(journeys: Journeys, order: int = 1, half_life_days: float = 7.0, d
 
     point = {model: credit.sum(axis=0) for model, credit in sums.credits.items()}
     point["markov"] = np.column_stack([shares * attributed, value_shares * values[1:].sum()])
-    lines = []
-    for model in (model for model in MODELS if model in point):
-        low, high = np.quantile(drawn[model], [0.05, 0.95], axis=0)
-        credited = np.vstack([point[model], [counts[0, k], values[0]]])
-        lines.append(
-            pd.DataFrame(
-                {
-                    "channel": [*sums.channels, UNATTRIBUTED],
-                    "model": model,
-                    "conversions": credited[:, 0],
-                    "value": credited[:, 1],
-                    "low": low,
-                    "high": high,
-                }
-            )
-        )
+    models = [model for model in MODELS if model in point]
+    credited = np.stack([np.vstack([point[model], [counts[0, k], values[0]]]) for model in models])
+    low, high = np.quantile(np.stack([drawn[model] for model in models]), [0.05, 0.95], axis=1)
+    table = pd.DataFrame(
+        {
+            "channel": [*sums.channels, UNATTRIBUTED] * len(models),
+            "model": np.repeat(models, k + 1),
+            "conversions": credited[:, :, 0].ravel(),
+            "value": credited[:, :, 1].ravel(),
+            "low": low.ravel(),
+            "high": high.ravel(),
+        }
+    )
     low, high = np.quantile(drawn_effects, [0.05, 0.95], axis=0)
     removal = pd.DataFrame({"channel": list(sums.channels), "removal_effect": effects, "low": low, "high": high})
     leads = (
@@ -164,7 +162,7 @@ def attribute(journeys: Journeys, order: int = 1, half_life_days: float = 7.0, d
     if attributed == 0:
         status = "no_conversions" if conversions == 0 else "nothing_attributed"
     return Attribution(
-        table=pd.concat(lines, ignore_index=True),
+        table=table,
         removal=removal,
         journeys=journeys.table,
         status=status,
@@ -250,10 +248,16 @@ def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below != 0)
 
 
+@cache
+def _weights() -> np.ndarray:
+    """How often each bag is drawn in each resample (R, B); the same on every call."""
+    return np.random.default_rng(_SEED).multinomial(BAGS, np.full(BAGS, 1 / BAGS), size=RESAMPLES).astype(float)
+
+
 def _resampled(sums: Aggregates) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Resample bags of users: removal effects (R, K), and conversions credited by model (R, K + unattributed)."""
     k = len(sums.channels)
-    weights = np.random.default_rng(_SEED).multinomial(BAGS, np.full(BAGS, 1 / BAGS), size=RESAMPLES).astype(float)
+    weights = _weights()
     unattributed = weights @ sums.transitions[:, 0, k]
     drawn = {
         model: np.column_stack([weights @ credit[:, :, 0], unattributed]) for model, credit in sums.credits.items()

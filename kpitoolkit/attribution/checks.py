@@ -1,5 +1,7 @@
 """What attribution asks of its input: everything wrong with it in one message, nothing repaired."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -91,7 +93,7 @@ def checked_paths(
     empty = paths["path"].isna().to_numpy()
     faults += _rows(empty, "paths: {n} without path{first}. Write an empty text for conversions without touchpoint.")
     texts = paths["path"].astype("str").where(~empty, "").tolist()
-    spaced, tight = [" > " in path for path in texts], [">" in path.replace(" > ", "") for path in texts]
+    spaced, tight = [" > " in path for path in texts], [re.search(r"\S>\S", path) is not None for path in texts]
     if separator is None and any(spaced) and any(tight):
         faults.append(
             f"paths: both ' > ' and '>' are used (first: rows {spaced.index(True) + 1} and {tight.index(True) + 1})."
@@ -100,7 +102,8 @@ def checked_paths(
     separator = separator or (" > " if any(spaced) else ">")
     names = [tuple(part.strip() for part in path.split(separator)) if path.strip() else () for path in texts]
     faults += _rows(
-        np.array([not all(path) for path in names]), "paths: {n} with an empty step{first}. Name the channel."
+        np.array([any(not name or name.startswith("> ") for name in path) for path in names]),
+        "paths: {n} with an empty step{first}. Name the channel.",
     )
     faults += _rows(np.array([UNATTRIBUTED in path for path in names]), _RESERVED.format(table="paths"))
     if not any(names):
@@ -127,7 +130,7 @@ def _touchpoint_faults(touchpoints: pd.DataFrame) -> list[str]:
     unnamed = channel.isna().to_numpy()
     blank = [name for name in channel.dropna().unique() if not str(name).strip()]
     if blank:
-        unnamed |= channel.isin(blank).to_numpy()
+        unnamed = unnamed | channel.isin(blank).to_numpy()
     faults += _rows(unnamed, "touchpoints: {n} without channel{first}. Name it, or leave the rows out of the export.")
     reserved = (channel == UNATTRIBUTED).fillna(False).to_numpy(dtype=bool)
     return faults + _rows(reserved, _RESERVED.format(table="touchpoints"))

@@ -1,0 +1,328 @@
+"""Credit: the reference numbers, the algebra computed a second way, and what every model must keep."""
+
+from importlib.resources import files
+from itertools import pairwise, permutations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kpitoolkit.attribution import attribute, journeys, journeys_from_paths, lookback_sensitivity
+from kpitoolkit.errors import ToolkitError
+
+PERIOD = ("2026-07-01", "2026-09-30")
+
+
+def paths(*lines):
+    """(path, conversions, nulls) or (path, conversions, nulls, value)."""
+    filled = [line if len(line) == 4 else (*line, 10.0 * line[1]) for line in lines]
+    return pd.DataFrame(filled, columns=["path", "total_conversions", "total_null", "total_conversion_value"])
+
+
+def credit(result, model, column="conversions"):
+    return result.table[result.table["model"] == model].set_index("channel")[column].to_dict()
+
+
+# a case worked by hand: the references
+
+
+def test_reference_a():
+    result = attribute(journeys_from_paths(paths(("G", 2, 1), ("M", 1, 0), ("G > M", 1, 0))))
+    assert result.removal.set_index("channel")["removal_effect"].to_dict() == pytest.approx({"G": 3 / 4, "M": 1 / 2})
+    assert credit(result, "markov") == pytest.approx({"G": 12 / 5, "M": 8 / 5, "unattributed": 0})
+    assert credit(result, "shapley") == pytest.approx({"G": 5 / 2, "M": 3 / 2, "unattributed": 0})
+
+
+def test_reference_b():
+    result = attribute(journeys_from_paths(paths(("C1>C2>C3", 1, 0), ("C1", 0, 1), ("C2>C3", 0, 1))))
+    effects = result.removal.set_index("channel")["removal_effect"].to_dict()
+    assert effects == pytest.approx({"C1": 1 / 2, "C2": 1, "C3": 1})
+    assert credit(result, "markov") == pytest.approx({"C1": 0.2, "C2": 0.4, "C3": 0.4, "unattributed": 0})
+    assert credit(result, "shapley") == pytest.approx({"C1": 1 / 3, "C2": 1 / 3, "C3": 1 / 3, "unattributed": 0})
+
+
+@pytest.fixture(scope="module")
+def twelve_channels():
+    with (files("mta") / "data" / "data.csv.gz").open("rb") as file:
+        return pd.read_csv(file, compression="gzip")
+
+
+def test_reference_c(twelve_channels):
+    built = journeys_from_paths(twelve_channels)
+    states = built.table.set_index("state")
+    assert states.loc["converted", "conversions"] == 19_785
+    assert states.loc["null", "journeys"] == 68_602
+    assert states["value"].sum() == pytest.approx(74_802.97159, abs=1e-5)
+    result = attribute(built)
+    expected = {
+        "alpha": 5344.95, "iota": 3884.61, "eta": 3340.85, "beta": 2527.35, "theta": 1971.91, "lambda": 1282.85,
+        "epsilon": 599.57, "zeta": 381.06, "kappa": 274.36, "gamma": 171.15, "delta": 4.61, "mi": 1.72,
+        "unattributed": 0,
+    }  # fmt: skip
+    assert credit(result, "markov") == pytest.approx(expected, abs=0.0051)
+    assert "time_decay" not in set(result.table["model"])
+
+
+def test_heuristics_by_hand():
+    touchpoints = pd.DataFrame(
+        {
+            "user_id": ["u"] * 4,
+            "channel": ["tv", "email", "email", "Direct"],
+            "time": pd.to_datetime(["2026-07-03", "2026-07-10", "2026-07-17", "2026-07-24"]),
+        }
+    )
+    conversions = pd.DataFrame(
+        {"order_id": ["A"], "user_id": ["u"], "time": pd.to_datetime(["2026-07-24"]), "value": [90.0]}
+    )
+    result = attribute(journeys(touchpoints, conversions, 30, PERIOD), half_life_days=7)
+    none = {"unattributed": 0.0}
+    assert credit(result, "first") == none | {"tv": 1, "email": 0, "Direct": 0}
+    assert credit(result, "last") == none | {"tv": 0, "email": 0, "Direct": 1}
+    assert credit(result, "last_non_direct") == none | {"tv": 0, "email": 1, "Direct": 0}
+    assert credit(result, "linear") == pytest.approx(none | {"tv": 0.25, "email": 0.5, "Direct": 0.25})
+    assert credit(result, "position") == pytest.approx(none | {"tv": 0.4, "email": 0.2, "Direct": 0.4})
+    decay = {"tv": 1 / 15, "email": (2 + 4) / 15, "Direct": 8 / 15}
+    assert credit(result, "time_decay") == pytest.approx(none | decay)
+    assert credit(result, "shapley") == pytest.approx(none | dict.fromkeys(["tv", "email", "Direct"], 1 / 3))
+    assert credit(result, "time_decay", "value") == pytest.approx({c: 90 * s for c, s in (none | decay).items()})
+
+
+def test_an_all_direct_journey_goes_to_direct_and_two_touchpoints_share_evenly():
+    result = attribute(journeys_from_paths(paths(("direct > direct", 3, 1), ("tv > direct", 2, 0))))
+    assert credit(result, "last_non_direct") == {"direct": 3, "tv": 2, "unattributed": 0}
+    assert credit(result, "position") == pytest.approx({"direct": 4, "tv": 1, "unattributed": 0})
+
+
+def test_value_follows_the_orders_that_a_channel_takes_part_in():
+    built = journeys_from_paths(paths(("a", 10, 0, 1000.0), ("b", 10, 0, 10.0)))
+    assert credit(attribute(built), "markov", "value") == pytest.approx({"a": 1000, "b": 10, "unattributed": 0})
+
+
+# a second way of computing
+
+random_paths = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(["a", "b", "c", "Direct"]), max_size=6).map(" > ".join),
+        st.integers(0, 9),
+        st.integers(0, 9),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def usable(lines):
+    return any(path and conversions + nulls for path, conversions, nulls in lines) and any(line[1] for line in lines)
+
+
+def conversion_probability(lines, removed=None):
+    """Solve the chain with the channel's outgoing probability sent to null: no formula of ours."""
+    states = ["start", *sorted({name for path, _, _ in lines for name in path.split(" > ") if name})]
+    position = {state: at for at, state in enumerate([*states, "conversion", "null"])}
+    counts = np.zeros((len(position), len(position)))
+    for path, conversions, nulls in lines:
+        walk = ["start", *(name for name in path.split(" > ") if name)]
+        for here, there in pairwise(walk):
+            counts[position[here], position[there]] += conversions + nulls
+        counts[position[walk[-1]], position["conversion"]] += conversions
+        counts[position[walk[-1]], position["null"]] += nulls
+    if removed:
+        counts[position[removed]] = 0
+        counts[position[removed], position["null"]] = 1
+    n = len(states)
+    totals = counts[:n].sum(axis=1, keepdims=True)
+    chance = np.divide(counts[:n], totals, out=np.zeros_like(counts[:n]), where=totals > 0)
+    return np.linalg.solve(np.eye(n) - chance[:, :n], chance[:, n])[0]
+
+
+@given(random_paths.filter(usable))
+@settings(max_examples=50, deadline=None)
+def test_removal_effects_equal_those_of_the_chain_without_the_channel(lines):
+    built = journeys_from_paths(paths(*lines))
+    result = attribute(built)
+    whole = conversion_probability(lines)
+    expected = {channel: 1 - conversion_probability(lines, channel) / whole for channel in built.channels}
+    effects = result.removal.set_index("channel")["removal_effect"].to_dict()
+    assert effects == pytest.approx(expected, abs=1e-9)
+    attributed = sum(conversions for path, conversions, _ in lines if path)
+    if attributed:
+        shares = {channel: attributed * effect / sum(expected.values()) for channel, effect in expected.items()}
+        assert credit(result, "markov") == pytest.approx(
+            shares | {"unattributed": sum(c for path, c, _ in lines if not path)}, abs=1e-8
+        )
+
+
+@given(random_paths.filter(usable))
+@settings(max_examples=30, deadline=None)
+def test_shapley_equals_the_average_over_all_orders_of_the_channels(lines):
+    built = journeys_from_paths(paths(*lines))
+
+    def game(coalition):
+        return sum(c for path, c, _ in lines if path and set(path.split(" > ")) <= set(coalition))
+
+    expected = dict.fromkeys(built.channels, 0.0)
+    orders = list(permutations(built.channels))
+    for order in orders:
+        for at, channel in enumerate(order):
+            expected[channel] += (game(order[: at + 1]) - game(order[:at])) / len(orders)
+    found = credit(attribute(built), "shapley")
+    del found["unattributed"]
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_heuristics_equal_a_plain_loop():
+    random = np.random.default_rng(5)
+    names = ["tv", "email", "direct", "search"]
+    walks = [[str(name) for name in random.choice(names, random.integers(1, 7))] for _ in range(60)]
+    ages = [np.sort(random.uniform(0, 29, len(walk)))[::-1] for walk in walks]
+    ordered = pd.Timestamp("2026-08-15")
+    touchpoints = pd.DataFrame(
+        [
+            (f"u{i}", name, ordered - pd.Timedelta(days=age).floor("us"))
+            for i, (walk, age) in enumerate(zip(walks, ages, strict=True))
+            for name, age in zip(walk, age, strict=True)
+        ],
+        columns=["user_id", "channel", "time"],
+    )
+    users = [f"u{i}" for i in range(len(walks))]
+    conversions = pd.DataFrame({"order_id": users, "user_id": users, "time": ordered, "value": 1.0})
+    result = attribute(journeys(touchpoints.sample(frac=1, random_state=1), conversions, 30, PERIOD), half_life_days=3)
+
+    expected = {
+        m: dict.fromkeys(names, 0.0) for m in ("first", "last", "last_non_direct", "linear", "position", "time_decay")
+    }
+    for walk, age in zip(walks, ages, strict=True):
+        n = len(walk)
+        expected["first"][walk[0]] += 1
+        expected["last"][walk[-1]] += 1
+        others = [name for name in walk if name != "direct"]
+        expected["last_non_direct"][others[-1] if others else "direct"] += 1
+        weights = [2 ** (-days / 3) for days in age]
+        places = {1: [1], 2: [0.5, 0.5]}.get(n, [0.4, *[0.2 / max(n - 2, 1)] * (n - 2), 0.4])
+        for name, weight, place in zip(walk, weights, places, strict=True):
+            expected["linear"][name] += 1 / n
+            expected["time_decay"][name] += weight / sum(weights)
+            expected["position"][name] += place
+    for model, credits in expected.items():
+        assert credit(result, model) == pytest.approx(credits | {"unattributed": 0}, abs=1e-6), model
+
+
+# what must always hold
+
+
+@given(random_paths.filter(lambda lines: any(path for path, _, _ in lines)))
+@settings(max_examples=40, deadline=None)
+def test_credit_of_every_model_sums_to_conversions_and_value(lines):
+    valued = [(*line, 7.3 * line[1]) for line in lines]
+    result = attribute(journeys_from_paths(paths(*valued)))
+    conversions, value = sum(line[1] for line in lines), sum(line[3] for line in valued)
+    for _model, lines_of_model in result.table.groupby("model"):
+        assert lines_of_model["conversions"].sum() == pytest.approx(conversions, rel=1e-9, abs=1e-12)
+        assert lines_of_model["value"].sum() == pytest.approx(value, rel=1e-9, abs=1e-12)
+        assert (lines_of_model["conversions"] >= 0).all()
+
+
+def test_repeats_change_nothing_at_order_1():
+    once = attribute(journeys_from_paths(paths(("a > b", 5, 2), ("b", 3, 9), ("a > c", 1, 4))))
+    again = attribute(journeys_from_paths(paths(("a > a > b", 5, 2), ("b > b > b", 3, 9), ("a > c", 1, 4))))
+    assert credit(again, "markov") == pytest.approx(credit(once, "markov"))
+    assert credit(again, "shapley") == pytest.approx(credit(once, "shapley"))
+
+
+def test_the_same_answer_twice_and_intervals_around_it(twelve_channels):
+    one, two = (attribute(journeys_from_paths(twelve_channels)).table for _ in range(2))
+    pd.testing.assert_frame_equal(one, two)
+    credited = one[one["conversions"] > 0]
+    assert ((credited["low"] < credited["conversions"]) & (credited["conversions"] < credited["high"])).all()
+
+
+def test_intervals_narrow_with_the_square_root_of_the_customers():
+    def width(times):
+        result = attribute(
+            journeys_from_paths(paths(("a > b", 50 * times, 400 * times), ("b", 30 * times, 600 * times)))
+        )
+        line = result.table.query("model == 'markov' and channel == 'b'").iloc[0]
+        return (line["high"] - line["low"]) / line["conversions"]
+
+    assert width(1) / width(100) == pytest.approx(10, rel=0.3)
+
+
+def test_look_backs_each_sum_to_all_conversions():
+    random = np.random.default_rng(3)
+    n = 400
+    touchpoints = pd.DataFrame(
+        {
+            "user_id": random.integers(0, 80, n).astype(str),
+            "channel": random.choice(["tv", "email"], n),
+            "time": pd.Timestamp("2026-06-05") + pd.to_timedelta(random.integers(0, 110, n), unit="D"),
+        }
+    )
+    conversions = pd.DataFrame(
+        {
+            "order_id": [f"o{i}" for i in range(50)],
+            "user_id": random.integers(0, 90, 50).astype(str),
+            "time": pd.Timestamp("2026-07-01") + pd.to_timedelta(random.integers(0, 90, 50), unit="D"),
+            "value": 1.0,
+        }
+    )
+    wide = lookback_sensitivity(touchpoints, conversions, PERIOD, (7, 30))
+    assert list(wide.columns) == ["channel", "lookback_7_days", "lookback_30_days"]
+    assert wide.drop(columns="channel").sum().tolist() == pytest.approx([50, 50])
+    assert wide.iloc[-1]["lookback_7_days"] > wide.iloc[-1]["lookback_30_days"]
+
+
+# bad input
+
+
+@pytest.mark.parametrize("order", [0, 2, True, "1"])
+def test_only_order_1_is_available(order):
+    with pytest.raises(ToolkitError, match="order 1"):
+        attribute(journeys_from_paths(paths(("a", 1, 0))), order=order)
+
+
+@pytest.mark.parametrize("half_life", [0, -1, float("nan"), "7", None])
+def test_the_half_life_is_above_0(half_life):
+    with pytest.raises(ToolkitError, match="half_life_days"):
+        attribute(journeys_from_paths(paths(("a", 1, 0))), half_life_days=half_life)
+
+
+def test_without_conversions_a_status_and_no_figures():
+    result = attribute(journeys_from_paths(paths(("a > b", 0, 4))))
+    assert result.status == "no_conversions"
+    assert result.removal["removal_effect"].isna().all()
+    assert result.table["conversions"].sum() == 0
+    assert result.table["low"].isna().all()
+    assert len(result.findings("en")) == 1
+    result.plot()
+
+
+def test_without_nulls_the_findings_say_so():
+    result = attribute(journeys_from_paths(paths(("a > b", 40, 0), ("b", 20, 0))))
+    assert any("No journey without an order" in sentence for sentence in result.findings("en"))
+    with_nulls = attribute(journeys_from_paths(paths(("a > b", 40, 1), ("b", 20, 0))))
+    assert not any("No journey without an order" in sentence for sentence in with_nulls.findings("en"))
+
+
+def test_one_channel_takes_all_that_is_attributed():
+    result = attribute(journeys_from_paths(paths(("a", 31, 5), ("", 2, 0))))
+    assert result.status == "ok"
+    for model in set(result.table["model"]):
+        assert credit(result, model) == pytest.approx({"a": 31, "unattributed": 2})
+    assert result.removal["removal_effect"].tolist() == pytest.approx([31 / 33])
+
+
+@pytest.mark.parametrize("language", ["en", "it"])
+def test_plot_and_findings_take_any_name(language):
+    names = ["a>b", '"quoted"', "🚀", "<b>bold</b>", "$x_1$ {y}"]
+    touchpoints = pd.DataFrame(
+        {"user_id": names, "channel": names, "time": pd.to_datetime(["2026-07-02"] * len(names))}
+    )
+    conversions = pd.DataFrame(
+        {"order_id": names, "user_id": names, "time": pd.to_datetime(["2026-07-03"] * len(names)), "value": 1.0}
+    )
+    result = attribute(journeys(touchpoints, conversions, 30, PERIOD))
+    assert sorted(set(result.table["channel"]) - {"unattributed"}) == sorted(names)
+    assert all("{" not in sentence.replace("{y}", "") for sentence in result.findings(language, "EUR"))
+    result.plot(language=language)

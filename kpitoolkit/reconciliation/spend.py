@@ -287,10 +287,12 @@ def _spend_findings(result: SpendToLedger, language: str) -> list[str]:
             difference=text.money(booked - spend, result.currency, language, signed=True),
         )
     ]
-    steps = result.table[result.table["kind"] == "step"]
-    if (steps["amount_cents"] != 0).any():
-        largest = steps.loc[steps["amount_cents"].abs().idxmax()]
-        moved = text.money(largest["amount_cents"], result.currency, language, signed=True)
+    steps = result.table[result.table["kind"] == "step"].set_index("step")["amount_cents"].to_dict()
+    # Invoices of other periods and their accruals cancel out; only what is left of both is a cause.
+    steps["timing_and_accruals"] = steps.pop("invoice_timing", 0) + steps.pop("accruals", 0)
+    largest = max(steps, key=lambda step: abs(steps[step]))
+    if steps[largest]:
         sentence = _("The largest cause of the difference is: {step}, {amount}.")
-        said.append(sentence.format(step=text.label(largest["step"], language), amount=moved))
+        moved = text.money(steps[largest], result.currency, language, signed=True)
+        said.append(sentence.format(step=text.label(largest, language), amount=moved))
     return said

@@ -1,0 +1,126 @@
+"""The sample company: every planted cause between claimed and booked, and between spend and cost, is recovered."""
+
+import pandas as pd
+import pytest
+
+from kpitoolkit import parameters, sample, tables
+from kpitoolkit.reconciliation.claims import claimed_to_booked
+from kpitoolkit.reconciliation.spend import spend_to_ledger
+
+CASE = parameters.read_case(parameters.project_root() / "parameters" / "sample-2026Q3")
+NAMES = ["platform_claims", "orders", "returns", "ledger", "fx_rates", "ad_spend", "invoices"]
+QUARTERS = ("2026Q3", "2026Q2")
+PLACES = [(unit, quarter) for unit in sorted(CASE.units) for quarter in QUARTERS]
+LEDGER_TOTALS = {
+    "ledger_revenue": "booked",
+    "computed_marketing_cost": "computed_cost",
+    "ledger_marketing": "booked_cost",
+}
+
+
+@pytest.fixture(scope="module")
+def truth():
+    folder = sample.ensure() / "truth"
+    return {
+        "claims": pd.read_parquet(folder / "claims.parquet"),
+        "orders_to_ledger": pd.read_csv(folder / "orders_to_ledger.csv"),
+        "revenue": pd.read_csv(folder / "bridge_totals.csv"),
+        "spend": pd.read_csv(folder / "spend_totals.csv"),
+    }
+
+
+@pytest.fixture(scope="module")
+def company():
+    frames = tables.read(parameters.workspace("sample-2026Q3", "group"), NAMES)
+    rates = frames.pop("fx_rates")
+    return {
+        unit: {name: frame[frame["unit"] == unit].reset_index(drop=True) for name, frame in frames.items()}
+        | {"fx_rates": rates}
+        for unit in CASE.units
+    }
+
+
+def revenue_bridge(company, unit, quarter, **changed):
+    stated, frames = CASE.units[unit], company[unit] | changed
+    read = [frames[name] for name in ("platform_claims", "orders", "returns", "ledger", "fx_rates")]
+    return claimed_to_booked(*read, stated.accounts, quarter, stated.currency, stated.claims_lookback_days)
+
+
+def planted(totals, unit, quarter):
+    steps = totals[(totals["unit"] == unit) & (totals["quarter"] == quarter)]
+    return {
+        LEDGER_TOTALS.get(step, step): cents for step, cents in zip(steps["step"], steps["amount_cents"], strict=True)
+    }
+
+
+def found(table):
+    return dict(zip(table["step"], table["amount_cents"], strict=True))
+
+
+@pytest.mark.parametrize(("unit", "quarter"), PLACES)
+def test_every_step_from_claimed_to_booked_to_the_cent(company, truth, unit, quarter):
+    result = revenue_bridge(company, unit, quarter)
+    assert found(result.table) == planted(truth["revenue"], unit, quarter)
+    again = result.checks["check"].str.endswith("_again")
+    assert again.sum() == 5 and result.checks.loc[again, "passed"].all()
+
+
+@pytest.mark.parametrize(("unit", "quarter"), PLACES)
+def test_every_claim_its_planted_cause(company, truth, unit, quarter):
+    rows = revenue_bridge(company, unit, quarter).rows
+    true = truth["claims"]
+    true = true[(true["unit"] == unit) & (true["quarter"] == quarter)].set_index("claim_id").sort_index()
+    cause = rows["cause"].replace("value_mismatch", "matched").astype(str)
+    pd.testing.assert_series_equal(cause, true["cause"], check_dtype=False, check_index_type=False)
+    for column in ("currency_cents", "cause_cents", "mismatch_cents"):
+        pd.testing.assert_series_equal(rows[column], true[column], check_dtype=False, check_index_type=False)
+    assert ((rows["cause"] == "value_mismatch") == (rows["mismatch_cents"] != 0)).all()
+
+
+@pytest.mark.parametrize(("unit", "quarter"), PLACES)
+def test_every_step_from_spend_to_cost_to_the_cent(company, truth, unit, quarter):
+    stated, frames = CASE.units[unit], company[unit]
+    read = [frames[name] for name in ("ad_spend", "invoices", "ledger", "fx_rates")]
+    result = spend_to_ledger(*read, stated.accounts, quarter, stated.currency, stated.platforms_including_vat)
+    subtotals = {"invoiced_services", "invoices"}
+    steps = {step: cents for step, cents in found(result.table).items() if step not in subtotals}
+    assert steps == planted(truth["spend"], unit, quarter)
+    assert result.passed
+    expected = {"6100": 18750, "6110": -6250} if (unit, quarter) == ("online-eu", "2026Q3") else {}
+    assert dict(zip(result.unexplained["account"], result.unexplained["difference_cents"], strict=True)) == expected
+
+
+def test_what_is_unexplained_is_found_where_it_was_planted(company, truth):
+    """320.00 in retail-it, of which offsetting errors of 1,528.00: by account, by day, against the falsified lines."""
+    result = revenue_bridge(company, "retail-it", "2026Q3")
+    assert result.amount("unexplained") == 32_000
+    true = truth["orders_to_ledger"]
+    true = true[(true["unit"] == "retail-it") & (true["quarter"] == "2026Q3") & (true["step"] == "unexplained")]
+    days = pd.concat(
+        [
+            company["retail-it"]["ledger"].set_index("line")[["date", "account"]],
+            company["retail-it"]["returns"].set_index("return_id")[["date"]].assign(account="4100"),
+        ]
+    )
+    planted_days = true.join(days, on="row_id").groupby(["account", "date"])["amount_cents"].sum()
+    located = result.unexplained.set_index(["account", "date"])["difference_cents"]
+    assert located.to_dict() == planted_days.to_dict()
+    checks = result.checks.set_index("check")
+    assert checks.loc["gross_unexplained", "value_cents"] == true["amount_cents"].abs().sum() == 152_800
+
+
+def test_errors_that_offset_each_other_block_the_sign_off(company):
+    result = revenue_bridge(company, "retail-uk", "2026Q3")
+    checks = result.checks.set_index("check")["passed"]
+    assert checks["net_unexplained"] and not checks["gross_unexplained"] and not result.passed
+    assert result.unexplained["difference_cents"].tolist() == [148_000, -133_000]
+
+
+def test_a_tampered_ledger_fails(company):
+    ledger = company["b2b"]["ledger"].copy()
+    line = ledger.index[(ledger["account"] == "4000") & (ledger["period"] == "2026Q3")][7]
+    assert revenue_bridge(company, "b2b", "2026Q3").passed
+    ledger.loc[line, "amount_cents"] += 800_000
+    result = revenue_bridge(company, "b2b", "2026Q3", ledger=ledger)
+    assert result.amount("unexplained") == 800_000 and not result.passed
+    assert result.unexplained["date"].tolist() == [ledger.loc[line, "date"]]

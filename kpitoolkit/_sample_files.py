@@ -1,4 +1,4 @@
-"""How the sample company's files are written: several dialects of CSV, a workbook, Parquet; the same bytes each time."""
+"""How the sample company's files are written: dialects of CSV, a workbook, Parquet; the same bytes each time."""
 
 import csv
 import io

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from kpitoolkit._sample_books import MONTHS
+from kpitoolkit._sample_books import MONTHS, Book
 from kpitoolkit._sample_orders import identifiers
 from kpitoolkit._sample_spec import (
     BRIDGED,
@@ -21,6 +21,7 @@ ACCOUNT = {"media": MEDIA, "fee": FEES, "rebate": REBATES}
 FEE_PERCENT = {"search": 6, "social": 7, "display": 8, "tv": 3, "affiliates": 0}
 REBATE_PERCENT = {"search": 0, "social": 2, "display": 3, "tv": 4, "affiliates": 0}
 TEXT = {"media": "Spazi pubblicitari", "fee": "Compenso agenzia", "rebate": "Premio di fine trimestre"}
+STEPS = ("currency", "vat", "billing_difference", "agency_fees", "rebates", "invoice_timing", "accruals")
 # Wrong postings of invoices: (unit, platform, kind, service month, cents too many).
 WRONG = (("online-eu", "social", "media", "2026-07", 18_750), ("online-eu", "search", "fee", "2026-07", -6_250))
 
@@ -31,17 +32,19 @@ def build(unit, spend, book, seed, scale):
     Returns
     -------
     invoices : DataFrame
-    rows : list of (unit, quarter, step, amount_cents)
-        The bridge from platform spend to the marketing accounts, summed from the planted rows.
+    planted : Book
+        Holds no postings: the rows of the bridge from platform spend to the marketing accounts.
     """
     rng = generator(seed, unit, "marketing")
     invoices = _invoices(unit, spend, rng)
     invoices = invoices.sort_values(["day", "service", "platform", "kind"], kind="stable", ignore_index=True)
     invoices.insert(0, "invoice_id", identifiers(f"{unit.prefix}-FT-", np.arange(1, len(invoices) + 1), 5))
-    booked, wrong = _post(unit, invoices, book)
-    accruals = _accruals(unit, spend, invoices, book)
+    planted = Book(unit.key, unit.currency)
+    _post(unit, invoices, book, planted)
+    _accruals(unit, invoices, book, planted)
+    _plant(spend, invoices, planted)
     _overheads(unit, book, rng, scale)
-    return invoices, _totals(unit, spend, invoices, accruals, booked, wrong)
+    return invoices, planted
 
 
 def _invoices(unit, spend, rng):
@@ -80,41 +83,40 @@ def _frame(platform, kind, service, day, net):
     )
 
 
-def _post(unit, invoices, book):
-    """One posting an invoice, at its date; a few with the wrong amount. Returns the booked rows' sums by quarter."""
+def _post(unit, invoices, book, planted):
+    """One posting an invoice, at its date; a few with the wrong amount."""
     booked = invoices["net_cents"].to_numpy().copy()
-    wrong = []
     for key, platform, kind, month, cents in WRONG:
         if key == unit.key:
             hit = (invoices["platform"] == platform) & (invoices["kind"] == kind)
-            at = np.flatnonzero(hit & (invoices["service"] == np.datetime64(month, "D")))[0]
+            at = np.flatnonzero(hit & (invoices["service"] == np.datetime64(month, "D")))
             booked[at] += cents
-            wrong.append((invoices["day"].to_numpy()[at], invoices["invoice_id"].iloc[at], cents))
+            planted.plant_rows(
+                _quarters(invoices["day"])[at], "unexplained", _ids(invoices)[at], np.full(len(at), cents)
+            )
     for kind, account in ACCOUNT.items():
         mine = (invoices["kind"] == kind).to_numpy()
         text = TEXT[kind] + " " + invoices["platform"][mine] + ", fattura " + invoices["invoice_id"][mine]
         book.post(invoices["day"].to_numpy()[mine], booked[mine], account, text.to_numpy())
-    return booked, wrong
 
 
-def _accruals(unit, spend, invoices, book):
-    """Services not yet invoiced, estimated from the platforms' reports to the euro; what is prepaid; both reversed."""
+def _accruals(unit, invoices, book, planted):
+    """Services not yet invoiced, estimated to the euro (in b2b to the hundred); what is prepaid; both reversed."""
     day = invoices["day"].to_numpy().astype("datetime64[D]")
     service = invoices["service"].to_numpy().astype("datetime64[D]")
     net = invoices["net_cents"].to_numpy()
-    estimate = np.where(invoices["kind"] == "rebate", net, half_even(net, 100) * 100)
-    estimate = np.rint(estimate / 10_000).astype(np.int64) * 10_000 if unit.key == "b2b" else estimate
-    moves = np.zeros(len(QUARTERS) + 1, dtype=np.int64)
+    step = 10_000 if unit.orders_a_week else 100
+    estimate = half_even(net, step) * step
     for quarter in range(len(QUARTERS)):
         end = quarter_end(quarter)
-        open_services = estimate[(service <= end) & (day > end)].sum()
+        waiting = estimate[(service <= end) & (day > end)].sum()
         prepaid = net[(service > end) & (day <= end) & (day >= FIRST_DAY)].sum()
-        for cents, text in ((open_services, "Fatture da ricevere"), (-prepaid, "Risconto attivo spazi pubblicitari")):
-            book.post(end, cents, ACCRUALS, text)
-            book.post(end + 1, -cents, ACCRUALS, f"Storno: {text.lower()}")
-            moves[quarter] += cents
-            moves[quarter + 1] -= cents
-    return moves
+        for cents, text in ((waiting, "Fatture da ricevere"), (-prepaid, "Risconto attivo spazi pubblicitari")):
+            for when, amount, said in ((end, cents, text), (end + 1, -cents, f"Storno: {text.lower()}")):
+                tag = f"{ACCRUALS}/{said}/{when}"
+                book.post(when, amount, ACCRUALS, said, tag)
+                if amount and when <= LAST_DAY:
+                    planted.plant_rows(quarter_index(np.array([when])), "accruals", [tag], np.array([amount]))
 
 
 def _overheads(unit, book, rng, scale):
@@ -129,28 +131,52 @@ def _overheads(unit, book, rng, scale):
         book.post(ends, np.rint(level).astype(np.int64), account, text)
 
 
-def _totals(unit, spend, invoices, accruals, booked, wrong):
-    spent = quarter_index(spend["day"].to_numpy().astype("datetime64[D]"))
-    served = quarter_index(invoices["service"].to_numpy().astype("datetime64[D]"))
-    dated = quarter_index(invoices["day"].to_numpy().astype("datetime64[D]"))
-    kind, net = invoices["kind"].to_numpy(), invoices["net_cents"].to_numpy()
-    rows = []
+def _plant(spend, invoices, planted):
+    """The rows behind each step from platform spend to invoices; accruals and errors are planted as they are posted."""
+    quarters = _quarters(spend["day"])
+    days = spend["day"].to_numpy().astype("datetime64[D]").astype(str).astype(object)
+    names = (days + "/" + spend["platform"] + "/" + spend["campaign"]).to_numpy()
+    for step, cents in (("currency", spend["currency_cents"]), ("vat", -spend["vat_cents"])):
+        rows = np.flatnonzero(cents)
+        planted.plant_rows(quarters[rows], step, names[rows], cents.to_numpy()[rows])
+    served, dated = _quarters(invoices["service"]), _quarters(invoices["day"])
+    kind, net, ids = invoices["kind"].to_numpy(), invoices["net_cents"].to_numpy(), _ids(invoices)
+    month = pd.Series(spend["day"].to_numpy().astype("datetime64[M]").astype("datetime64[D]"), spend.index)
+    reported = spend["net_cents"].groupby([spend["platform"], month]).sum()
+    media = np.flatnonzero(kind == "media")
+    keys = pd.MultiIndex.from_arrays([invoices["platform"].iloc[media], invoices["service"].iloc[media]])
+    planted.plant_rows(
+        served[media],
+        "billing_difference",
+        ids[media],
+        net[media] - reported.reindex(keys).fillna(0).to_numpy(np.int64),
+    )
+    for step, name in (("agency_fees", "fee"), ("rebates", "rebate")):
+        mine = kind == name
+        planted.plant_rows(served[mine], step, ids[mine], net[mine])
+    moved = dated != served
+    planted.plant_rows(served[moved], "invoice_timing", ids[moved], -net[moved])
+    planted.plant_rows(dated[moved], "invoice_timing", ids[moved], net[moved])
+
+
+def totals(unit, spend, planted):
+    """The bridge from platform spend to the ledger, summed from planted rows: unit, quarter, step, amount_cents."""
+    sums = pd.DataFrame(planted.planted, columns=["unit", "quarter", "step", "row_id", "amount_cents"])
+    sums = sums.groupby(["quarter", "step"])["amount_cents"].sum()
+    quarters, rows = _quarters(spend["day"]), []
     for name in BRIDGED:
-        quarter = QUARTERS.index(name)
-        mine, services = spend[spent == quarter], served == quarter
-        steps = {
-            "platform_spend": mine["spend_cents"].sum(),
-            "currency": mine["currency_cents"].sum(),
-            "vat": -mine["vat_cents"].sum(),
-            "billing_difference": net[services & (kind == "media")].sum() - mine["net_cents"].sum(),
-            "agency_fees": net[services & (kind == "fee")].sum(),
-            "rebates": net[services & (kind == "rebate")].sum(),
-            "invoice_timing": net[(dated == quarter) & ~services].sum() - net[services & (dated != quarter)].sum(),
-            "accruals": accruals[quarter],
-        }
+        steps = {"platform_spend": int(spend["spend_cents"].to_numpy()[quarters == QUARTERS.index(name)].sum())}
+        steps |= {step: int(sums.get((name, step), 0)) for step in STEPS}
         steps["computed_marketing_cost"] = sum(steps.values())
-        found = [cents for day, _, cents in wrong if quarter_index(np.array([day], "datetime64[D]"))[0] == quarter]
-        steps["unexplained"] = sum(found)
+        steps["unexplained"] = int(sums.get((name, "unexplained"), 0))
         steps["ledger_marketing"] = steps["computed_marketing_cost"] + steps["unexplained"]
-        rows += [(unit.key, name, step, int(cents)) for step, cents in steps.items()]
+        rows += [(unit.key, name, step, cents) for step, cents in steps.items()]
     return rows
+
+
+def _quarters(days):
+    return quarter_index(days.to_numpy().astype("datetime64[D]"))
+
+
+def _ids(invoices):
+    return invoices["invoice_id"].to_numpy()

@@ -136,7 +136,7 @@ def _customers(unit, orders, rng, scale):
 
 
 def _returns(unit, orders, rng):
-    """Goods sent back from 4 to 45 days after the order, two in three of them whole; marketplace sellers take theirs."""
+    """Goods sent back 5 to 45 days after the order, two in three of them whole; marketplace sellers take theirs."""
     rows = len(orders)
     chosen = (rng.random(rows) < unit.returns_share * 1.15) & (orders["paid"] & ~orders["marketplace"]).to_numpy()
     percent = np.where(rng.random(rows) < 0.65, 100, rng.integers(20, 80, rows))

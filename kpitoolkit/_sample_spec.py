@@ -6,9 +6,7 @@ import numpy as np
 
 FIRST_MONDAY = np.datetime64("2019-09-30")  # weeks are counted from here
 FIRST_DAY = np.datetime64("2019-10-01")  # the books open: 28 full quarters
-ORDERS_FROM = np.datetime64(
-    "2025-04-01"
-)  # the five quarters and the one that their returns, cut-off and retention need
+ORDERS_FROM = np.datetime64("2025-04-01")  # one quarter more: returns, cut-off and retention need it
 EVENTS_FROM = np.datetime64("2025-07-01")  # touchpoints and claims
 LAST_DAY = np.datetime64("2026-09-30")
 WEEKS = 366  # the first lacks a day, the last has three days
@@ -110,11 +108,11 @@ UNITS = (
         "b2b", 2, "BB", "EUR", 7_200_000, 2_400_000, 0.03, 0.0, 0.0, (0.03, 0.02, 0.0, 0.0),
         -0.004, 0.0, -0.03, 22, 0.60, 0.08, 220.0, 0.02, (10, 76),
         (
-            Channel("search", 0.0055, 2.0, 0.40, 1.5, "steps", ("Capitolati",)),
-            Channel("social", 0.0035, 1.0, 0.50, 1.5, "flights", ("Account mirati",)),
-            Channel("display", 0.0025, 0.5, 0.40, 1.5, "flights", ("Fiere & eventi",)),
+            Channel("search", 0.012, 2.0, 0.40, 1.5, "steps", ("Capitolati",)),
+            Channel("social", 0.007, 1.0, 0.50, 1.5, "flights", ("Account mirati",)),
+            Channel("display", 0.005, 0.5, 0.40, 1.5, "flights", ("Fiere & eventi",)),
         ),
-        orders_a_week=3.0, intercompany_to="online-eu", salaries_month_cents=2_600_000, tools_month_cents=320_000,
+        orders_a_week=3.4, intercompany_to="online-eu", salaries_month_cents=2_600_000, tools_month_cents=320_000,
         opex_share=0.15,
     ),
     Unit(

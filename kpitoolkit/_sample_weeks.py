@@ -221,7 +221,7 @@ def _lumpy(signal, orders_a_week, rng):
     """Weekly revenue of a few orders whose number and size are chance: nothing in some weeks, plenty in others."""
     count = rng.poisson(orders_a_week, WEEKS)
     week = np.repeat(np.arange(WEEKS), count)
-    size = np.exp(rng.normal(-0.32, 0.8, len(week)))
+    size = np.exp(rng.normal(-0.18, 0.6, len(week)))
     weekly = np.bincount(week, size, minlength=WEEKS) / orders_a_week * signal
     weekly = np.rint(weekly).astype(np.int64)
     cents = spread(weekly, week, size)

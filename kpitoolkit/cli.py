@@ -107,19 +107,14 @@ def check(case, units, write_merged):
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--scale", type=float, default=1.0, show_default=True, help="Multiplies users and orders.")
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Multiplies users, orders and money.")
 @click.option("--seed", type=int, default=None, help="Another seed makes another company.")
 def sample(folder, scale, seed):
     """Write the sample company into FOLDER, as an analyst would receive it, with the truth beside it."""
     with _one_message():
-        from kpitoolkit.errors import ToolkitError
-        from kpitoolkit.sample import generate
+        from kpitoolkit.sample import write
 
-        if not 0 < scale <= 1000:
-            raise ToolkitError(f"--scale: {scale:g} is not above 0 and at most 1000")
-        if folder.exists() and any(folder.iterdir()):
-            raise ToolkitError(f"{folder} is not empty. Name a new folder, so that nothing of yours is overwritten")
-        generate(folder, **({} if seed is None else {"seed": seed}), scale=scale)
+        write(folder, **({} if seed is None else {"seed": seed}), scale=scale)
         click.echo(f"The sample company is in {folder}; what is true by construction, in {folder / 'truth'}")
 
 

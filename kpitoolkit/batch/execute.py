@@ -67,11 +67,14 @@ def settle(notebook: str, lasting: Mapping[str, str]) -> str:
     [{'source': 'results_dir = "/o/b2b"'}]
     """
     for old, new in lasting.items():
-        for write in (
-            lambda path: json.dumps(path, ensure_ascii=False)[1:-1],
-            lambda path: json.dumps(repr(path)[1:-1], ensure_ascii=False)[1:-1],
-        ):
-            notebook = notebook.replace(write(old), write(new))
+        for write in (str, lambda path: repr(path)[1:-1], _as_papermill):
+            was, becomes = (json.dumps(write(path), ensure_ascii=False)[1:-1] for path in (old, new))
+            notebook = notebook.replace(was, becomes)
     content = json.loads(notebook)
     content["cells"] = [c for c in content["cells"] if _MARKER not in c.get("metadata", {}).get("tags", [])]
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _as_papermill(path: str) -> str:
+    """Write a path as papermill does between double quotes."""
+    return path.encode("unicode_escape").decode("ascii").replace('"', '\\"')

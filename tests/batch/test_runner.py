@@ -1,4 +1,4 @@
-"""Real notebooks in real kernels: what is made, left alone, left out, kept when something fails, and published whole."""
+"""Real notebooks in real kernels: what is made, left alone, left out, kept when one fails, and published whole."""
 
 import json
 import os

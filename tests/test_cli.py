@@ -1,0 +1,110 @@
+"""The front door as a user meets it: messages, exit status, and how little is imported to say them."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from kpitoolkit import __version__
+from kpitoolkit.cli import main
+from tests.batch.conftest import NOTEBOOKS, write_case
+
+
+def call(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of its own: parameters/tiny, the notebooks of the batch's tests, outputs."""
+    write_case(tmp_path, units=("north",))
+    (tmp_path / "notebooks").symlink_to(NOTEBOOKS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KPITOOLKIT_OUTPUTS", raising=False)
+    return tmp_path
+
+
+def test_help_and_version_import_nothing_heavy():
+    heavy = "import sys, kpitoolkit.cli; print([m for m in ('pandas', 'papermill', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert call("--version").output == f"kpitoolkit, version {__version__}\n"
+    assert "run" in call("-h").output
+
+
+def test_check_imports_no_notebook_machinery(project):
+    heavy = (
+        "import sys; from kpitoolkit.cli import main; main(['check', 'tiny'], standalone_mode=False); "
+        "print([m for m in ('papermill', 'nbconvert', 'nbclient', 'matplotlib', 'statsmodels') if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout
+    assert said == "north: fine\n[]\n"
+
+
+def test_run_says_what_was_made_and_where_to_look(project):
+    done = call("run", "tiny", "--jobs", "1", "--notebook", "first")
+    assert done.exit_code == 0
+    assert "north first: made in" in done.stderr
+    assert "north: made first\n" in done.stdout
+    assert f"Open {project / 'outputs/tiny/index.html'}" in done.stdout
+    again = call("run", "parameters/tiny", "--notebook", "first")
+    assert again.exit_code == 0
+    assert "north: unchanged first\n" in again.stdout
+    (project / "parameters/tiny/north.yml").write_text("unit: north\nlookback_days: 13\n")
+    failed = call("run", "tiny", "--notebook", "first", "--notebook", "needy")
+    assert failed.exit_code == 1
+    assert "failed first: ValueError: no such luck" in failed.stdout
+    assert "not made needy: no touchpoints and orders declared" in failed.stdout
+    assert (project / "outputs/tiny/failed/north/first.en.html").is_file()
+    assert (project / "outputs/tiny/north/first.en.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "tinny"], "Did you mean 'tiny'"),
+        (["run", "tiny", "--unit", "noth"], "Did you mean 'north'"),
+        (["run", "tiny", "--notebook", "frist"], "Did you mean 'first'"),
+        (["run", "tiny", "--language", "itt"], "Did you mean 'it'"),
+        (["check", "tinny"], "Did you mean 'tiny'"),
+        (["check", "tiny", "--unit", "noth"], "Did you mean 'north'"),
+        (["sample", "parameters"], "not empty"),
+        (["sample", "new", "--scale", "0"], "not above 0"),
+        (["run", "tiny", "--jbos", "2"], "--jobs"),
+    ],
+)
+def test_what_is_refused_is_one_message(project, words, said):
+    done = call(*words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not list(project.glob("outputs/tiny/*/*"))
+
+
+def test_faulty_parameters_and_data_are_refused_with_all_faults(project):
+    case = project / "parameters/tiny"
+    (case / "north.yml").write_text("unit: north\nlookback_day: 3\nmateriality_share: 7\n")
+    for command in ("run", "check"):
+        done = call(command, "tiny")
+        assert done.exit_code == 2
+        assert "Did you mean 'lookback_days'" in done.stderr
+        assert "materiality_share" in done.stderr
+    (case / "north.yml").write_text("unit: north\n")
+    (case / "financials.csv").unlink()
+    checked, ran = call("check", "tiny"), call("run", "tiny")
+    assert checked.exit_code == ran.exit_code == 2
+    assert "north: 1 fault\n  - financials.csv: the file does not exist" in checked.stderr
+    assert "Nothing was run" in ran.stdout
+    assert not list(project.glob("outputs/tiny/*/*"))
+
+
+def test_merged_parameters_of_one_unit(project):
+    done = call("check", "tiny", "--write-merged", "merged.yml")
+    assert done.exit_code == 0
+    assert "quarter: 2026Q3" in (project / "merged.yml").read_text()
+    write_case(project, units=("south",))
+    done = call("check", "tiny", "--write-merged", "other.yml")
+    assert done.exit_code == 2
+    assert "--unit" in done.stderr
+    assert not (project / "other.yml").exists()

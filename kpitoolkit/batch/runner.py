@@ -196,7 +196,7 @@ def _run(batch: Batch, jobs: int | None) -> Report:
         _save_record(batch, report, started)
         places = [(u, n.name, batch.language or batch.stated(u).language) for u in order for n in batch.chain(u)]
         refused = {entry.place: entry for entry in entries if entry.status == "refused"}
-        write_index(batch.home, case, places, batch.entries | refused)
+        write_index(batch.home, case, places, batch.entries | refused, batch.language or case.group.language)
     return report
 
 

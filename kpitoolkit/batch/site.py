@@ -36,7 +36,9 @@ def render_failure(notebook: Path, page: Path, stated: Parameters, entry: Entry,
         )
 
 
-def write_index(home: Path, case: Case, places: Iterable[tuple[str, str, str]], entries: Mapping[str, Entry]) -> Path:
+def write_index(
+    home: Path, case: Case, places: Iterable[tuple[str, str, str]], entries: Mapping[str, Entry], language: str
+) -> Path:
     """Write the case's ``index.html``: what became of each page, this time or the last time it was asked for.
 
     Parameters
@@ -48,15 +50,17 @@ def write_index(home: Path, case: Case, places: Iterable[tuple[str, str, str]], 
         Every page that the case has, in the order to show them.
     entries : mapping of Entry
         By place.
+    language : {"en", "it"}
+        Of the index itself.
     """
     from kpitoolkit import pages
 
-    shown, language = [], case.group.language
-    for unit, notebook, language in places:
-        entry = entries.get(f"{unit}/{notebook}.{language}")
+    shown = []
+    for unit, notebook, written in places:
+        entry = entries.get(f"{unit}/{notebook}.{written}")
         if entry is None:
             continue
-        page = f"{unit}/{notebook}.{language}.html"
+        page = f"{unit}/{notebook}.{written}.html"
         stated = case.group if unit == GROUP_UNIT else case.units[unit]
         linked = {"page": page} if entry.status != "not_made" and (home / page).is_file() else {}
         if entry.status in GOOD and not linked:

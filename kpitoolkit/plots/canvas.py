@@ -142,7 +142,7 @@ def names_on_the_left(ax: Axes, centres: Sequence[float], names: list[str], bold
 
 def room_for_figures(ax: Axes, values: Sequence[float], figures: list[Text]) -> None:
     """Widen the x axis so that figures right of their bars stay inside: high >= low + (x - low) W / (W - width)."""
-    low, high = min(0.0, *values), max(0.0, *values)
+    low, high = min([0.0, *values]), max([0.0, *values])
     high = low + 1 if low == high else high
     if ax.get_figure(root=True).get_layout_engine() is not None:
         ax.get_figure(root=True).draw_without_rendering()

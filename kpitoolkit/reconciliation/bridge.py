@@ -28,6 +28,14 @@ from kpitoolkit.reconciliation.formula import (
 )
 
 RESIDUAL = "residual"
+FORMATS = {
+    "money": "money",
+    "money_per_unit": "money2",
+    "share": "percent",
+    "count": "number0",
+    "ratio": "number2",
+    "index": "number1",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +109,7 @@ class Bridge:
                     step=text.label(largest["step"], language), amount=self.write(largest[self.value], language, True)
                 )
             )
-        if self.sensitivity is not None:
+        if self.sensitivity is not None and round(self.sensitivity, 9) > 0:
             method = _("Sensitivity to method: by logarithmic means (LMDI) no step differs by more than {amount}.")
             sentences.append(method.format(amount=self.write(self.sensitivity, language)))
         return sentences
@@ -115,6 +123,11 @@ class Bridge:
             self.currency,
             signed,
         )
+
+
+def cents_per_unit(value_unit: str) -> int:
+    """100 where figures of this unit are kept in cents, else 1."""
+    return 100 if value_unit in ("money", "money_per_unit") else 1
 
 
 def written(value, value_unit: str, language: str, currency: str, signed: bool = False) -> str:
@@ -301,7 +314,7 @@ def bridge(
     [['before', 500000], ['orders', 95000], ['value', -55000], ['after', 540000]]
     """
     tree = parse(formula) if isinstance(formula, str) else formula
-    empty = pd.DataFrame({"position": [], "step": [], "kind": [], "amount": []})
+    empty = empty_table()
     needed = names(tree)
     absent = [name for name in needed if _no_figure(before.get(name)) or _no_figure(after.get(name))]
     if whole is not None and any(_no_figure(value) for value in whole):
@@ -322,8 +335,7 @@ def bridge(
         ends_of_whole = exact(whole[0]), exact(whole[1])
         rest = ends_of_whole[1] - ends[1] - (ends_of_whole[0] - ends[0])
         ends = ends_of_whole
-        if rest:
-            steps[residual] = steps.get(residual, Fraction(0)) + rest
+        steps[residual] = steps.get(residual, Fraction(0)) + rest
     logarithmic = lmdi(tree, before, after)
     sensitivity = None
     if logarithmic is not None and len(steps) > 1:
@@ -331,6 +343,12 @@ def bridge(
         sensitivity = sensitivity / 100 if value_unit == "money_per_unit" else sensitivity
     table = steps_table(ends, steps, value_unit, start, end)
     return Bridge(table, value_unit, "ok", steps, (), sensitivity, (), currency)
+
+
+def empty_table() -> pd.DataFrame:
+    """A bridge without rows."""
+    columns = {"position": "int64", "step": "str", "kind": "str", "amount": "float64", "amount_cents": "Int64"}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
 
 
 def steps_table(

@@ -1,4 +1,4 @@
-"""Measures: aggregates of checked tables by quarter, as a tidy table `measure, quarter, value, status`.
+"""Measures: aggregates of checked tables by quarter: `measure, quarter, value, status, value_unit, currency`.
 
 Money is in integer cents, members are counted one by one. What no table covers has status `no_figure` and no value: it
 is never zero, never interpolated, and two classification bases are never chained.
@@ -42,7 +42,7 @@ MEASURES: dict[str, Measure] = {
     "acquisition_salaries": _flow(_LEDGER),
     "acquisition_tools": _flow(_LEDGER),
     "intercompany_revenue": _flow(_LEDGER),
-    "printed_contribution_margin": _flow(_FINANCIALS),
+    "contribution_margin": _flow(_FINANCIALS),
     "gross_orders": _flow(_ORDERS),
     "orders": _flow(_ORDERS, unit="count"),
     "active_customers": _flow(_ORDERS, unit="count", additive="distinct"),
@@ -79,7 +79,7 @@ FINANCIALS_COLUMNS = {
     "cost_of_sales": "cost_of_revenue_cents",
     "marketing_cost": "marketing_cost_cents",
     "operating_expenses": "other_operating_expenses_cents",
-    "printed_contribution_margin": "contribution_margin_cents",
+    "contribution_margin": "contribution_margin_cents",
     "paid_members": "paid_members_thousand",
     "total_members": "total_members_thousand",
 }
@@ -415,7 +415,7 @@ def compute(
     Returns
     -------
     DataFrame
-        `measure, quarter, value, status`, one row a measure and quarter that some table covers.
+        `measure, quarter, value, status, value_unit, currency`, one row a measure and quarter that some table covers.
     """
     accounts = {**parameters.ACCOUNTS, **(accounts or {})}
     rates = tables.get("fx_rates")
@@ -437,7 +437,8 @@ def compute(
     if len(twice):
         names = ", ".join(sorted(set(twice["measure"])))
         raise errors.ToolkitError(f"ledger and financials both give {names}. Declare one of the two tables.")
-    return joined
+    units = [MEASURES[name].value_unit for name in joined["measure"]]
+    return joined.assign(value_unit=units, currency=[currency if unit == "money" else "" for unit in units])
 
 
 def at(table: pd.DataFrame, quarter: str) -> dict[str, int | None]:

@@ -185,7 +185,7 @@ def test_segments_add_up_to_the_consolidated_company_to_the_thousand(financials)
     for number in range(2013 * 4 + 1, 2018 * 4 + 3):
         quarter = f"{number // 4}Q{number % 4 + 1}"
         found = {unit: measures.at(table, quarter) for unit, table in units.items()}
-        for name in ("revenue", "cost_of_sales", "marketing_cost", "printed_contribution_margin"):
+        for name in ("revenue", "cost_of_sales", "marketing_cost", "contribution_margin"):
             parts = [found[unit][name] for unit in SEGMENTS]
             if None not in parts and found["Consolidated"][name] is not None:
                 assert sum(parts) == found["Consolidated"][name]

@@ -1,0 +1,131 @@
+"""One quarter in two filings: the same facts under another definition, or a corrected error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from kpitoolkit import plots, text
+from kpitoolkit.reconciliation import bridge as bridges
+from kpitoolkit.reconciliation import measures
+from kpitoolkit.reconciliation.bridge import Bridge
+
+LINES = ("revenue", "cost_of_sales", "marketing_cost", "contribution_margin")
+
+
+@dataclass(frozen=True, eq=False)
+class Reclassifications:
+    """
+    The same quarters on two bases.
+
+    ``table``: `quarter, from_basis, to_basis, line, before_cents, after_cents, change_cents, kind`, where ``kind`` is
+    `reclassification` (contribution unchanged), `restatement`, `unchanged` or `no_figure`. ``bridges``: marketing cost
+    by quarter.
+    """
+
+    table: pd.DataFrame
+    bridges: Mapping[str, Bridge]
+    unit_in_data: str
+    currency: str
+
+    def plot(self, ax=None, language="en", quarter=None):
+        """Draw the bridge of marketing cost of one quarter; the first with figures unless stated."""
+        ready = {key: result for key, result in self.bridges.items() if result.status == "ok"}
+        if not ready:
+            return plots.waterfall(bridges.empty_table(), ax=ax, language=language)
+        return ready.get(quarter, next(iter(ready.values()))).plot(ax=ax, language=language)
+
+    def findings(self, language="en") -> list[str]:
+        """Say for each quarter what moved, and whether it was reclassified or restated."""
+        _ = text.translator(language)
+        if not self.bridges:
+            return [_("Not examined: no two filings of one quarter are named in the parameters.")]
+        said = []
+        for quarter, rows in self.table.groupby("quarter", sort=False):
+            kind = rows["kind"].iloc[0]
+            marketing = rows.set_index("line").loc["marketing_cost"]
+            sentence = {
+                "reclassification": _(
+                    "{unit}, {quarter}: marketing cost {before} on basis {from_basis}, {after} on basis {to_basis}; "
+                    "contribution margin unchanged, therefore a reclassification."
+                ),
+                "restatement": _(
+                    "{unit}, {quarter}: marketing cost {before} on basis {from_basis}, {after} on basis {to_basis}; "
+                    "contribution margin changed, therefore a restatement."
+                ),
+                "unchanged": _("{unit}, {quarter}: both filings print the same figures."),
+                "no_figure": _("{unit}, {quarter}: one of the two filings has no figure for a line."),
+            }[kind]
+            said.append(
+                sentence.format(
+                    unit=self.unit_in_data,
+                    quarter=text.quarter(quarter, language),
+                    before=text.money(marketing["before_cents"], self.currency, language),
+                    after=text.money(marketing["after_cents"], self.currency, language),
+                    from_basis=marketing["from_basis"],
+                    to_basis=marketing["to_basis"],
+                )
+            )
+        return said
+
+
+def reclassifications(
+    tables: Mapping[str, pd.DataFrame], reclassification: Mapping | None, currency: str = "EUR"
+) -> Reclassifications:
+    """
+    Bridge marketing cost from one filing's classification to another's.
+
+    With ``marketing = revenue - cost of sales - contribution`` on both bases, the bridge of marketing cost has one step
+    for each line; where contribution is unchanged, what leaves marketing has moved into another line.
+
+    Parameters
+    ----------
+    tables : mapping
+        With ``financials``; without it, or without ``reclassification``, nothing is examined.
+    reclassification : mapping, optional
+        `from_basis`, `to_basis`, `quarters`, `unit_in_data`.
+    currency : str
+
+    Returns
+    -------
+    Reclassifications
+    """
+    columns = ["quarter", "from_basis", "to_basis", "line", "before_cents", "after_cents", "change_cents", "kind"]
+    cents = {name: "Int64" for name in columns if name.endswith("_cents")}
+    if not reclassification or "financials" not in tables:
+        return Reclassifications(pd.DataFrame(columns=columns).astype(cents), {}, "", currency)
+    unit = reclassification["unit_in_data"]
+    old, new = reclassification["from_basis"], reclassification["to_basis"]
+    on_basis = {basis: measures.from_financials(tables["financials"], unit, basis) for basis in (old, new)}
+    rows, found = [], {}
+    for quarter in reclassification["quarters"]:
+        before, after = (measures.at(on_basis[basis], quarter) for basis in (old, new))
+        kind = _kind(before, after)
+        for line in LINES:
+            change = None if None in (before[line], after[line]) else after[line] - before[line]
+            rows.append((quarter, old, new, line, before[line], after[line], change, kind))
+        found[quarter] = _marketing_bridge(before, after, currency, (old, new))
+    return Reclassifications(pd.DataFrame(rows, columns=columns).astype(cents), found, unit, currency)
+
+
+def _kind(before: Mapping, after: Mapping) -> str:
+    if any(measures.is_missing(end[line]) for end in (before, after) for line in LINES):
+        return "no_figure"
+    if all(before[line] == after[line] for line in LINES):
+        return "unchanged"
+    return "reclassification" if before["contribution_margin"] == after["contribution_margin"] else "restatement"
+
+
+def _marketing_bridge(before: Mapping, after: Mapping, currency: str, bases: tuple[str, str]) -> Bridge:
+    """Marketing cost as revenue less the other lines, so that each step says where an amount came from or went to."""
+    steps = {
+        "revenue": "revenue",
+        "cost_of_sales": "moved_to_cost_of_sales",
+        "contribution_margin": "contribution_margin",
+    }
+    ends = [{step: end[line] for line, step in steps.items()} for end in (before, after)]
+    formula = "revenue - moved_to_cost_of_sales - contribution_margin"
+    result = bridges.bridge(formula, *ends, "money", *(f"basis_{basis}" for basis in bases), currency=currency)
+    table = result.table[(result.table["kind"] == "total") | (result.table.get("amount_cents", 0) != 0)]
+    table = table.assign(position=range(len(table))).reset_index(drop=True)
+    return Bridge(table, "money", result.status, result.contributions, (), None, result.missing, currency)

@@ -1,0 +1,303 @@
+"""From units to the group: roll-up with currency and intercompany, and the units' KPIs side by side.
+
+Sums are added up, ratios are computed again from sums and never averaged, customers are counted once. A unit without
+results makes the group partial; nothing is put in its place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+
+from kpitoolkit import errors, money, parameters, plots, text
+from kpitoolkit.reconciliation import bridge as bridges
+from kpitoolkit.reconciliation import measures
+from kpitoolkit.reconciliation.bridge import written
+from kpitoolkit.reconciliation.catalogue import Catalogue
+
+CONSOLIDATED = "Consolidated"
+BOOKED = ("revenue", "cost_of_sales", "marketing_cost", "contribution_margin")
+
+
+@dataclass(frozen=True, eq=False)
+class RollUp:
+    """
+    Units' revenue to the group's own, in group currency.
+
+    ``table`` is a bridge that begins at zero. ``lines`` has one row a measure that the group itself states: `measure,
+    units_cents, intercompany_cents, consolidation_cents, computed_cents, booked_cents, unexplained_cents`. ``measures``
+    are the group's own, computed from its units. ``status`` is ``ok``, ``partial`` or ``no_figure``.
+    """
+
+    table: pd.DataFrame
+    lines: pd.DataFrame
+    measures: pd.DataFrame
+    quarter: str
+    currency: str
+    status: str
+    missing_units: tuple[str, ...] = ()
+
+    def plot(self, ax=None, language="en"):
+        """Draw the roll-up as a waterfall."""
+        return plots.waterfall(self.table, ax=ax, language=language, currency=self.currency)
+
+    def findings(self, language="en") -> list[str]:
+        """Say whether the units make up the group, to the cent."""
+        _ = text.translator(language)
+        if self.missing_units:
+            sentence = _("Partial: {units} missing. Their figures are not estimated, and the group is not compared.")
+            return [sentence.format(units=", ".join(text.label(unit, language) for unit in self.missing_units))]
+        if self.status == "no_figure":
+            return [_("No roll-up: a unit has no revenue figure or no exchange rate for this quarter.")]
+        said = []
+        for row in self.lines.dropna(subset=["unexplained_cents"]).to_dict("records"):
+            sentence = _("{measure}: units, intercompany and consolidation give {computed}, the group states {booked}.")
+            if row["unexplained_cents"]:
+                sentence += " " + _("Unexplained: {unexplained}.")
+            else:
+                sentence += " " + _("Nothing stays unexplained.")
+            amounts = {
+                name: text.money(row[f"{name}_cents"], self.currency, language, decimals=2)
+                for name in ("computed", "booked", "unexplained")
+            }
+            said.append(sentence.format(measure=plots.capitalised(text.label(row["measure"], language)), **amounts))
+        if not said:
+            said.append(_("The group states no figures of its own to compare with."))
+        return said
+
+
+def group_rows(financials: pd.DataFrame, unit_in_data: str = "") -> str:
+    """
+    How ``financials`` calls the group: as stated, or ``Consolidated``.
+
+    Raises
+    ------
+    ToolkitError
+        Where neither has rows.
+    """
+    found = set(financials["unit"])
+    for name in (unit_in_data, CONSOLIDATED):
+        if name in found:
+            return name
+    hint = errors.suggest(unit_in_data, found)
+    raise errors.ToolkitError(
+        f"financials: the group has no rows as '{unit_in_data}' nor as '{CONSOLIDATED}'. State unit_in_data.{hint}"
+    )
+
+
+def stated_by_group(
+    tables: Mapping[str, pd.DataFrame],
+    accounts: Mapping[str, list[str]] | None = None,
+    unit_in_data: str = "",
+    basis: str = "",
+) -> pd.DataFrame:
+    """
+    What the group itself states: `measure, quarter, value`; `consolidation` is what it adds to its units.
+
+    From the ledger rows of the unit ``group`` (accounts ``group_revenue`` and ``consolidation``), or from the
+    consolidated rows of ``financials``.
+    """
+    columns = ["measure", "quarter", "value"]
+    if "financials" in tables:
+        name = group_rows(tables["financials"], unit_in_data)
+        found = measures.from_financials(tables["financials"], name, basis)
+        return found.loc[found["measure"].isin(BOOKED) & found["value"].notna(), columns].reset_index(drop=True)
+    if "ledger" not in tables:
+        return pd.DataFrame(columns=columns)
+    accounts = {**parameters.ACCOUNTS, **(accounts or {})}
+    rows = tables["ledger"][tables["ledger"]["unit"] == (unit_in_data or "group")]
+    frames = []
+    for measure, line in (("revenue", "group_revenue"), ("consolidation", "consolidation")):
+        own = rows[rows["account"].astype(str).isin(accounts[line])]
+        sums = own.groupby("period")["amount_cents"].sum().rename("value").rename_axis("quarter").reset_index()
+        frames.append(sums.assign(measure=measure)[columns])
+    return pd.concat(frames, ignore_index=True)
+
+
+def in_group_currency(
+    table: pd.DataFrame, fx_rates: pd.DataFrame | None, group_currency: str
+) -> dict[tuple[str, str], int | None]:
+    """Values of a unit's measures by measure and quarter; money at each quarter's rate, None without figure or rate."""
+    found: dict[tuple[str, str], int | None] = {}
+    rates: dict[tuple[str, str], Fraction | None] = {}
+    for row in table.itertuples(index=False):
+        value = None if measures.is_missing(row.value) else int(row.value)
+        if value is not None and row.value_unit == "money":
+            key = (row.quarter, row.currency)
+            if key not in rates:
+                rates[key] = measures.rate_between(fx_rates, *key, group_currency, group_currency)
+            value = None if rates[key] is None else money.convert(value, rates[key])
+        found[row.measure, row.quarter] = value
+    return found
+
+
+def roll_up(
+    units: Mapping[str, pd.DataFrame | None],
+    quarter: str,
+    group_currency: str = "EUR",
+    fx_rates: pd.DataFrame | None = None,
+    stated: pd.DataFrame | None = None,
+    distinct: pd.DataFrame | None = None,
+) -> RollUp:
+    """
+    Add units up to the group: ``sum(local x rate) - intercompany + consolidation = group``, to the cent.
+
+    Parameters
+    ----------
+    units : mapping
+        Saved measures of each unit (with `value_unit` and `currency`); None where a unit has no result.
+    quarter : str
+    group_currency : str
+    fx_rates : DataFrame, optional
+        Units of group currency for one of each currency, the quarter's average.
+    stated : DataFrame, optional
+        As ``stated_by_group`` gives it.
+    distinct : DataFrame, optional
+        Measures of customers counted over all units at once; without it the group has no figure for them.
+
+    Returns
+    -------
+    RollUp
+
+    Examples
+    --------
+    >>> def unit(revenue, currency, intercompany=0):
+    ...     values = {"revenue": revenue, "intercompany_revenue": intercompany}
+    ...     return pd.DataFrame({"measure": list(values), "quarter": "2026Q3", "value": values.values(),
+    ...                          "value_unit": "money", "currency": currency})
+    >>> units = {"a": unit(5_000_000_00, "EUR", 250_000_00), "b": unit(3_000_000_00, "EUR"),
+    ...          "c": unit(2_000_000_00, "GBP")}
+    >>> rates = pd.DataFrame({"quarter": ["2026Q3"], "currency": ["GBP"], "rate": [1.17]})
+    >>> roll_up(units, "2026Q3", "EUR", rates).table.set_index("step")["amount_cents"].to_dict()
+    {'a': 500000000, 'b': 300000000, 'c': 234000000, 'sum_of_units': 1034000000, 'intercompany': -25000000,
+     'computed_revenue': 1009000000}
+    """
+    missing = tuple(unit for unit, table in units.items() if table is None)
+    converted = {
+        unit: in_group_currency(table, fx_rates, group_currency) for unit, table in units.items() if table is not None
+    }
+    own = {} if stated is None else {(m, q): int(v) for m, q, v in stated[["measure", "quarter", "value"]].to_numpy()}
+    group = _group_values(converted, own)
+    lines = _lines(converted, own, group, quarter, bool(missing))
+    table = _revenue_bridge(converted, lines, missing, quarter)
+    status = "partial" if missing else "ok" if table is not None else "no_figure"
+    found = _measures_table(group, distinct, group_currency)
+    return RollUp(
+        bridges.empty_table() if table is None else table, lines, found, quarter, group_currency, status, missing
+    )
+
+
+def _group_values(converted: Mapping, own: Mapping) -> dict[tuple[str, str], int | None]:
+    """Sums over the units by measure and quarter, revenue without intercompany and with consolidation."""
+    keys = dict.fromkeys(key for values in converted.values() for key in values)
+    group: dict[tuple[str, str], int | None] = {}
+    for measure, quarter in keys:
+        if measures.MEASURES[measure].additive == "distinct":
+            continue
+        parts = [values.get((measure, quarter)) for values in converted.values()]
+        if measure == "revenue":
+            parts += [-_intercompany(values, quarter) for values in converted.values()]
+            parts.append(own.get(("consolidation", quarter), 0))
+        group[measure, quarter] = None if any(part is None for part in parts) else sum(parts)
+    return group
+
+
+def _intercompany(values: Mapping, quarter: str) -> int:
+    return values.get(("intercompany_revenue", quarter)) or 0
+
+
+def _lines(converted, own, group, quarter, partial) -> pd.DataFrame:
+    rows = []
+    for measure in BOOKED:
+        parts = [values.get((measure, quarter)) for values in converted.values()]
+        booked = own.get((measure, quarter))
+        if not parts or any(part is None for part in parts) or (booked is None and measure != "revenue"):
+            continue
+        eliminated = (
+            -sum(_intercompany(values, quarter) for values in converted.values()) if measure == "revenue" else 0
+        )
+        added = own.get(("consolidation", quarter), 0) if measure == "revenue" else 0
+        computed = group[measure, quarter]
+        left = None if booked is None or partial else booked - computed
+        rows.append((measure, sum(parts), eliminated, added, computed, None if partial else booked, left))
+    columns = ["units", "intercompany", "consolidation", "computed", "booked", "unexplained"]
+    frame = pd.DataFrame(rows, columns=["measure", *(f"{name}_cents" for name in columns)])
+    return frame.astype({f"{name}_cents": "Int64" for name in columns})
+
+
+def _revenue_bridge(converted, lines, missing, quarter) -> pd.DataFrame | None:
+    revenue = lines[lines["measure"] == "revenue"]
+    if not len(revenue):
+        return None
+    line = revenue.iloc[0]
+    rows = [(unit, "step", values["revenue", quarter]) for unit, values in converted.items()]
+    rows += [(unit, "not_examined", None) for unit in missing]
+    rows.append(("sum_of_units", "total", line["units_cents"]))
+    rows += [
+        (step, "step", line[f"{step}_cents"])
+        for step in ("intercompany", "consolidation")
+        if line[f"{step}_cents"] != 0
+    ]
+    if len(rows) > len(converted) + len(missing) + 1:
+        rows.append(("computed_revenue", "total", line["computed_cents"]))
+    if not pd.isna(line["booked_cents"]):
+        rows.append(("unexplained", "unexplained", line["unexplained_cents"]))
+        rows.append(("group_revenue", "total", line["booked_cents"]))
+    frame = pd.DataFrame(rows, columns=["step", "kind", "amount_cents"]).astype({"amount_cents": "Int64"})
+    frame.insert(0, "position", range(len(frame)))
+    return frame
+
+
+def _measures_table(group: Mapping, distinct: pd.DataFrame | None, currency: str) -> pd.DataFrame:
+    rows = [(measure, quarter, value) for (measure, quarter), value in group.items()]
+    frame = pd.DataFrame(rows, columns=["measure", "quarter", "value"])
+    frame["value"] = [np.nan if value is None else float(value) for value in frame["value"]]
+    if distinct is not None:
+        counted = distinct[distinct["measure"].map(lambda name: measures.MEASURES[name].additive == "distinct")]
+        frame = pd.concat([frame, counted[["measure", "quarter", "value"]]], ignore_index=True)
+    frame["status"] = np.where(frame["value"].isna(), "no_figure", "ok")
+    frame["value_unit"] = [measures.MEASURES[name].value_unit for name in frame["measure"]]
+    frame["currency"] = [currency if unit == "money" else "" for unit in frame["value_unit"]]
+    return frame
+
+
+def customers_of_all_units(
+    tables: Mapping[str, pd.DataFrame], group_currency: str, fx_rates: pd.DataFrame | None = None
+) -> pd.DataFrame | None:
+    """Measures of orders over all units at once, where each customer counts once; None without orders."""
+    if "orders" not in tables:
+        return None
+    return measures.from_orders(tables["orders"], tables.get("customers"), group_currency, fx_rates, group_currency)
+
+
+def by_unit(
+    cards: Mapping[str, pd.DataFrame | None], catalogue: Catalogue, currencies: Mapping[str, str], language="en"
+):
+    """
+    KPIs in rows, units in columns, finance basis where there is one; each money figure in its unit's own currency.
+
+    Parameters
+    ----------
+    cards : mapping
+        Saved `reconciliation_kpis` of each unit; None where a unit has no result.
+    catalogue : Catalogue
+        Gives the order and the names.
+    currencies : mapping
+        Currency of each unit.
+    language : str
+    """
+    _ = text.translator(language)
+    columns: dict[str, dict[str, str]] = {}
+    for unit, card in cards.items():
+        columns[unit] = {}
+        for row in [] if card is None else card.sort_values("basis", kind="stable").to_dict("records"):
+            figure = written(row["actual"], row["value_unit"], language, currencies.get(unit, ""))
+            figure = _("n/m") if row["status"] == "not_meaningful" else figure
+            columns[unit].setdefault(row["kpi"], figure)
+    listed = [kpi for kpi in catalogue.kpis if any(kpi.id in figures for figures in columns.values())]
+    frame = pd.DataFrame({"kpi": [getattr(kpi.name, language) for kpi in listed]})
+    for unit, figures in columns.items():
+        frame[unit] = [figures.get(kpi.id, _("no figure")) for kpi in listed]
+    return frame

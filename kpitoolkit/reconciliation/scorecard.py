@@ -1,0 +1,271 @@
+"""The scorecard of a unit or of the group: its KPIs with target, past and status, and what was checked."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from kpitoolkit import parameters, plots, text
+from kpitoolkit.reconciliation import bridge as bridges
+from kpitoolkit.reconciliation import catalogue as definitions
+from kpitoolkit.reconciliation import measures
+from kpitoolkit.reconciliation.bridge import written
+from kpitoolkit.reconciliation.catalogue import Catalogue
+from kpitoolkit.reconciliation.drivers import Drivers
+
+KPI_COLUMNS = [
+    *("kpi", "basis", "actual", "low", "high", "target", "last_year", "previous", "status", "value_unit"),
+    *("direction", "owner", "version", "variance", "attainment", "last_year_status", "previous_status"),
+    *("name_en", "name_it"),
+]
+_FIGURES = ("actual", "target", "variance", "last_year", "previous")
+
+
+def _joined(words: Iterable[str]) -> str:
+    return ", ".join(words)
+
+
+@dataclass(frozen=True, eq=False)
+class Scorecard:
+    """
+    KPIs of one quarter.
+
+    ``table`` has one row a KPI and basis; money and money per unit are in cents. ``unknown_targets`` are targets for
+    KPIs that the catalogue does not define.
+    """
+
+    table: pd.DataFrame
+    quarter: str
+    currency: str
+    unknown_targets: tuple[str, ...] = ()
+    missing_units: tuple[str, ...] = ()
+
+    def shown(self, language: str = "en") -> pd.DataFrame:
+        """Names and figures for the page: n/m for what means nothing; no columns of targets where there are none."""
+        _ = text.translator(language)
+        frame = self.table[["basis", *_FIGURES, "attainment", "owner"]].astype({name: object for name in _FIGURES})
+        for figure, status in (
+            ("actual", "status"),
+            ("last_year", "last_year_status"),
+            ("previous", "previous_status"),
+        ):
+            frame.loc[self.table[status] == "not_meaningful", figure] = _("n/m")
+        frame.insert(0, "kpi", self.table[f"name_{language}"])
+        untargeted = [] if self.table["target"].notna().any() else ["target", "variance", "attainment"]
+        return frame.drop(columns=untargeted)
+
+    @property
+    def formats(self) -> dict[str, list[str] | str]:
+        """How ``shown`` is written: one format a row."""
+        by_row = [bridges.FORMATS[unit] for unit in self.table["value_unit"]]
+        formats: dict[str, list[str] | str] = {"kpi": "text", "owner": "text", "attainment": "percent"}
+        formats |= {name: list(by_row) for name in _FIGURES}
+        for figure, status in (
+            ("actual", "status"),
+            ("last_year", "last_year_status"),
+            ("previous", "previous_status"),
+        ):
+            meant = self.table[status] != "not_meaningful"
+            formats[figure] = [form if ok else "text" for form, ok in zip(by_row, meant, strict=True)]
+        return formats
+
+    def plot(self, ax=None, language="en"):
+        """Draw the relative change on last year of the KPIs that are no shares."""
+        both = self.table[
+            self.table["actual"].notna() & (self.table["last_year"] > 0) & (self.table["basis"] == "finance")
+        ]
+        both = both[both["value_unit"] != "share"]
+        frame = pd.DataFrame({"kpi": both[f"name_{language}"], "change": both["actual"] / both["last_year"] - 1})
+        return plots.bars(frame, "kpi", "change", ax=ax, language=language, value_format="percent")
+
+    def findings(self, language="en") -> list[str]:
+        """Say how revenue stands, which targets are reached, and what has no figure."""
+        _ = text.translator(language)
+        finance = self.table[self.table["basis"] == "finance"].set_index("kpi")
+        name = f"name_{language}"
+        said = []
+        if self.missing_units:
+            missing = _joined(self.missing_units)
+            said.append(_("Partial: the results of {units} are missing and are not estimated.").format(units=missing))
+        if "revenue" in finance.index and finance.loc["revenue", "actual"] > 0:
+            row = finance.loc["revenue"]
+            actual = written(row["actual"], "money", language, self.currency)
+            if row["last_year"] > 0:
+                change = text.percent(row["actual"] / row["last_year"] - 1, language, signed=True)
+                sentence = _("Net revenue of {quarter}: {actual}, {change} on last year.")
+                said.append(sentence.format(quarter=text.quarter(self.quarter, language), actual=actual, change=change))
+            else:
+                sentence = _("Net revenue of {quarter}: {actual}; last year has no figure.")
+                said.append(sentence.format(quarter=text.quarter(self.quarter, language), actual=actual))
+        judged = finance.dropna(subset=["attainment"]).sort_values("attainment", kind="stable")
+        if len(judged):
+            reached = int((judged["attainment"] >= 1).sum())
+            sentence = _(
+                "{reached} of {judged} targets are reached; farthest behind: {kpi}, {attainment} of its target."
+            )
+            if reached == len(judged):
+                sentence = _("{reached} of {judged} targets are reached.")
+            last = judged.iloc[0]
+            said.append(
+                sentence.format(
+                    reached=reached,
+                    judged=len(judged),
+                    kpi=last[name],
+                    attainment=text.percent(last["attainment"], language),
+                )
+            )
+        for status, sentence in (
+            ("no_figure", _("No figure, because the tables do not state it: {kpis}.")),
+            ("not_meaningful", _("Not meaningful (n/m), because what it divides by is not positive: {kpis}.")),
+        ):
+            rows = self.table[self.table["status"] == status]
+            if len(rows):
+                said.append(sentence.format(kpis=_joined(rows[name])))
+        if self.table["target"].isna().all():
+            said.append(_("No targets are stated for this quarter."))
+        if self.unknown_targets:
+            sentence = _("Targets for KPIs that the catalogue does not define: {kpis}.")
+            said.append(sentence.format(kpis=_joined(self.unknown_targets)))
+        return said
+
+
+def attainment(actual: float | None, target: float | None, direction: int) -> float | None:
+    """
+    ``1 + direction x (actual - target) / |target|``; None where either is missing or the target is zero.
+
+    Examples
+    --------
+    >>> attainment(90.0, 100.0, -1), attainment(90.0, 100.0, 1)
+    (1.1, 0.9)
+    """
+    if measures.is_missing(actual) or measures.is_missing(target) or target == 0:
+        return None
+    return 1 + direction * (actual - target) / abs(target)
+
+
+def latest_targets(targets: pd.DataFrame | None, unit_in_data: str, quarter: str) -> dict[str, float]:
+    """The latest version of each target of a unit and quarter, by KPI."""
+    if targets is None:
+        return {}
+    rows = targets[(targets["unit"] == unit_in_data) & (targets["quarter"] == quarter)].sort_values("version")
+    return dict(zip(rows["kpi"], rows["value"].astype(float), strict=True))
+
+
+def scorecard(
+    catalogue: Catalogue,
+    table: pd.DataFrame,
+    quarter: str,
+    declared: Iterable[str],
+    currency: str,
+    targets: pd.DataFrame | None = None,
+    unit_in_data: str = "",
+    missing_units: Iterable[str] = (),
+) -> Scorecard:
+    """
+    Compute every KPI that the declared tables allow.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    table : DataFrame
+        Measures, as ``measures.compute`` gives them.
+    quarter : str
+    declared : iterable of str
+        Tables that the data source declares.
+    currency : str
+    targets : DataFrame, optional
+        In units of the currency; applied to the finance basis where there is one.
+    unit_in_data : str
+        The unit's name in ``targets``.
+    missing_units : iterable of str
+        Of a group: units without results; every figure then has status ``partial``.
+
+    Returns
+    -------
+    Scorecard
+
+    Raises
+    ------
+    Faults
+        Where a decomposition does not equal its formula on these data.
+    """
+    values = {name: measures.at(table, then) for name, then in _looks(quarter).items()}
+    definitions.check_decompositions(catalogue, values["actual"])
+    wanted = latest_targets(targets, unit_in_data, quarter)
+    missing_units = tuple(missing_units)
+    rows = []
+    for kpi, basis in catalogue.listed(declared):
+        figures = {name: kpi.value(basis, given) for name, given in values.items()}
+        target = wanted.get(kpi.id, kpi.target) if basis == next(iter(kpi.formula.given())) else None
+        target = None if target is None else target * bridges.cents_per_unit(kpi.unit)
+        actual, status = figures["actual"]
+        rows.append(
+            {
+                **{name: value for name, (value, _) in figures.items()},
+                **{f"{name}_status": was for name, (_, was) in figures.items() if name != "actual"},
+                "kpi": kpi.id,
+                "basis": basis,
+                "target": target,
+                "status": "partial" if status == "ok" and missing_units else status,
+                "value_unit": kpi.unit,
+                "direction": kpi.direction,
+                "owner": _joined(kpi.owner),
+                "version": kpi.version,
+                "variance": None if target is None or actual is None else actual - target,
+                "attainment": attainment(actual, target, kpi.direction),
+                "name_en": kpi.name.en,
+                "name_it": kpi.name.it,
+            }
+        )
+    frame = pd.DataFrame(rows, columns=KPI_COLUMNS)
+    floats = ["actual", "low", "high", "target", "last_year", "previous", "variance", "attainment"]
+    frame[floats] = frame[floats].astype(float)
+    unknown = tuple(sorted(set(wanted) - {kpi.id for kpi in catalogue.kpis}))
+    return Scorecard(frame, quarter, currency, unknown, missing_units)
+
+
+def _looks(quarter: str) -> dict[str, str]:
+    shift = parameters.shift_quarter
+    return {"actual": quarter, "last_year": shift(quarter, -4), "previous": shift(quarter, -1)}
+
+
+def checks(card: Scorecard, moves: Drivers, values: Mapping[str, object], **others: pd.DataFrame) -> pd.DataFrame:
+    """
+    What was checked, what it gave and what it may give at most, in one table.
+
+    Parameters
+    ----------
+    card : Scorecard
+    moves : Drivers
+    values : mapping
+        Measures of the quarter, as ``measures.at`` gives them.
+    **others : DataFrame
+        Checks of the bridges to the ledger, by the key of the bridge, which distinguishes checks of one name.
+
+    Returns
+    -------
+    DataFrame
+        `subject, check, value_cents, threshold_cents, passed`; what was not examined is left out.
+    """
+    rows = []
+    parts = [values.get(name) for name in ("revenue", "cost_of_sales", "marketing_cost", "contribution_margin")]
+    if not any(measures.is_missing(part) for part in parts):
+        rows.append(("definitions", "printed_contribution_margin", parts[0] - parts[1] - parts[2] - parts[3], 0))
+    for (kpi, decomposition), result in moves.bridges.items():
+        if result.status == "ok" and result.value_unit == "money":
+            amounts = result.table["amount_cents"].tolist()
+            whole = card.table.set_index(["kpi", "basis"]).loc[(kpi, "finance")]
+            rows.append((kpi, decomposition, round(whole["actual"] - whole["last_year"]) - sum(amounts[1:-1]), 0))
+    own = pd.DataFrame(rows, columns=["subject", "check", "value_cents", "threshold_cents"])
+    names: set[str] = set()
+    found = []
+    for subject, frame in others.items():
+        of_two = frame["check"].isin(names)
+        names |= set(frame["check"])
+        found.append(frame.assign(subject=subject, check=frame["check"].mask(of_two, subject + "_" + frame["check"])))
+    joined = pd.concat([own, *[frame[own.columns] for frame in found]], ignore_index=True)
+    joined = joined.dropna(subset=["value_cents"]).reset_index(drop=True)
+    joined = joined.astype({"value_cents": "Int64", "threshold_cents": "Int64", "subject": "string", "check": "string"})
+    passed = (joined["value_cents"].abs() <= joined["threshold_cents"]).fillna(False)
+    return joined.assign(passed=np.asarray(passed, dtype=bool))

@@ -1,7 +1,10 @@
 """The front door as a user meets it: messages, exit status, and how little is imported to say them."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -108,3 +111,23 @@ def test_merged_parameters_of_one_unit(project):
     assert done.exit_code == 2
     assert "--unit" in done.stderr
     assert not (project / "other.yml").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a process otherwise on Windows")
+def test_ctrl_c_ends_at_once_and_leaves_nothing_half_written(project):
+    (project / "notebooks").unlink()
+    (project / "notebooks").symlink_to(NOTEBOOKS.parent / "slow")
+    run = subprocess.Popen(
+        [sys.executable, "-c", "from kpitoolkit.cli import main; main()", "run", "tiny"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    kernel = project / "parameters/tiny/kernel.pid"
+    deadline = time.monotonic() + 60
+    while not kernel.is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert said == "Interrupted. What was published stands.\n"
+    assert {path.name for path in (project / "outputs/tiny").iterdir()} <= {".lock"}

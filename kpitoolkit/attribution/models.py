@@ -54,21 +54,24 @@ class Attribution:
     order: int
     half_life_days: float
 
+    def wide(self, column: str = "conversions") -> pd.DataFrame:
+        """Return one row a channel, one column a model; the most credited by Markov first, `unattributed` last."""
+        by_channel = self.table.set_index("channel")
+        ranking = by_channel.loc[by_channel["model"] == "markov", "conversions"].drop(UNATTRIBUTED)
+        channels = [*ranking.sort_values(ascending=False, kind="stable").index, UNATTRIBUTED]
+        models = self.table["model"].unique()
+        lines = pd.DataFrame({model: by_channel.loc[by_channel["model"] == model, column] for model in models})
+        return lines.loc[channels].rename_axis("channel").reset_index()
+
     def plot(
         self, ax: Axes | None = None, language: str = "en", models: tuple[str, ...] = ("first", "last", "markov")
     ) -> Axes:
         """Draw the conversions credited to each channel by a few models; the interval on Markov."""
-        markov = self.table[self.table["model"] == "markov"].set_index("channel")["conversions"]
-        ranked = markov.drop(UNATTRIBUTED).sort_values(ascending=False, kind="stable").index.tolist()
-        place = {channel: position for position, channel in enumerate([*ranked, UNATTRIBUTED])}
-        drawn = self.table[self.table["model"].isin(models)]
-        drawn = drawn.assign(
-            channel_place=drawn["channel"].map(place), model_place=drawn["model"].map(list(models).index)
-        )
-        drawn = drawn.sort_values(["channel_place", "model_place"])
-        interval = (drawn["model"] == "markov") & (drawn["channel"] != UNATTRIBUTED)
-        drawn = drawn.assign(low=drawn["low"].where(interval), high=drawn["high"].where(interval))
-        title = text.translator(language)("Orders credited to each channel, by rule")
+        lines = self.table.set_index(["channel", "model"])
+        drawn = lines.loc[[(c, m) for c in self.wide()["channel"] for m in models]].reset_index()
+        shown = (drawn["model"] == "markov") & (drawn["channel"] != UNATTRIBUTED)
+        drawn = drawn.assign(low=drawn["low"].where(shown), high=drawn["high"].where(shown))
+        title = text.translator(language)("Conversions credited to each channel, by rule")
         bounds = {"low": "low", "high": "high"}
         return plots.bars(
             drawn, "channel", "conversions", group="model", **bounds, ax=ax, language=language, title=title

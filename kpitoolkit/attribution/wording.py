@@ -21,14 +21,13 @@ def arrival(journeys, language: str) -> list[str]:
             )
         ]
     days = _few(journeys.lookback_days, language)
+    seen = rows["touchpoints_read"] - rows["touchpoints_before_window"] - rows["touchpoints_after_period"]
     found = [
         _(
-            "{used} of {read} touchpoints count: they stand at most {days} days before an order, or belong to customers"
-            " who have not ordered since."
+            "{used} of the {seen} touchpoints of the period and of the {days} days before it count: they stand at most"
+            " {days} days before an order, or belong to customers who have not ordered since."
         ).format(
-            used=text.number(rows["touchpoints_in_journeys"], language),
-            read=text.number(rows["touchpoints_read"], language),
-            days=days,
+            used=text.number(rows["touchpoints_in_journeys"], language), seen=text.number(seen, language), days=days
         )
     ]
     counted = [
@@ -93,19 +92,19 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
     states = result.journeys.set_index("state")
     total, value = states["conversions"].sum(), states["value"].sum()
     if result.status == "no_conversions":
-        return [_("No order in the period: there is nothing to credit, and no removal effect can be computed.")]
+        return [_("No conversion in the period: there is nothing to credit, and no removal effect can be computed.")]
     worth = text.number(value, language) if currency is None else text.money(round(value * 100), currency, language)
     unattributed = states.loc[UNATTRIBUTED, "conversions"]
     if result.status == "nothing_attributed":
         return [
             _(
-                "No order of the period ({n}, worth {value}) follows a touchpoint: all are unattributed, and no channel"
-                " can be credited."
+                "No conversion of the period ({n}, worth {value}) follows a touchpoint: all are unattributed, and no"
+                " channel can be credited."
             ).format(n=_few(total, language), value=worth)
         ]
     found = [
         _(
-            "{share} of {n} orders worth {value} follow at least one touchpoint and are shared among the channels;"
+            "{share} of {n} conversions worth {value} follow at least one touchpoint and are shared among the channels;"
             " {unattributed} follow none and stay unattributed."
         ).format(
             share=text.percent(1 - unattributed / total, language),
@@ -115,13 +114,13 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
         )
     ]
     credited = result.table[result.table["channel"] != UNATTRIBUTED]
-    wide = credited.pivot_table(index="channel", columns="model", values="conversions", observed=True)
+    wide = result.wide().set_index("channel").drop(UNATTRIBUTED)
     markov = credited[credited["model"] == "markov"]
     leader = markov.loc[markov["conversions"].idxmax()]
     found.append(
         _(
-            "{channel} gets the most credit: {credit} orders by Markov (90% interval {low} to {high}), {last} by last"
-            " touchpoint. In {share} of the resamples of the customers it comes first."
+            "{channel} gets the most credit: {credit} conversions by Markov (90% interval {low} to {high}), {last} by"
+            " last touchpoint. In {share} of the resamples of the customers it comes first."
         ).format(
             channel=text.label(leader["channel"], language),
             credit=_few(leader["conversions"], language),
@@ -136,7 +135,8 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
         least, most = wide.loc[spread].idxmin(), wide.loc[spread].idxmax()
         found.append(
             _(
-                "The rule matters most for {channel}: from {least} orders ({least_model}) to {most} ({most_model})."
+                "The rule matters most for {channel}: from {least} conversions ({least_model}) to {most}"
+                " ({most_model})."
             ).format(
                 channel=text.label(spread, language),
                 least=_few(wide.loc[spread, least], language),
@@ -147,21 +147,21 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
         )
     if result.status == "few_conversions":
         found.append(
-            _("Only {n} orders can be shared: too few for a ranking. Read the intervals, not the figures.").format(
+            _("Only {n} conversions can be shared: too few for a ranking. Read the intervals, not the figures.").format(
                 n=_few(total - unattributed, language)
             )
         )
     if not result.has_nulls:
         found.append(
             _(
-                "No journey without an order was seen: the removal effects compare orders only, and say nothing of"
-                " channels that bring contacts which do not buy."
+                "No journey without a conversion was seen: the removal effects compare conversions only, and say"
+                " nothing of channels whose contacts do not buy."
             )
         )
     found.append(
         _(
-            "Credit shares out the orders that were seen, by a rule. It does not say which orders would not have come"
-            " without a channel: that takes the regression or an experiment."
+            "Credit shares out the conversions that were seen, by a rule. It does not say which of them would not have"
+            " come without a channel: that takes the regression or an experiment."
         )
     )
     return found

@@ -249,6 +249,22 @@ def test_intervals_narrow_with_the_square_root_of_the_customers():
     assert width(1) / width(100) == pytest.approx(10, rel=0.3)
 
 
+def test_wide_ranks_channels_by_markov():
+    wide = attribute(journeys_from_paths(paths(("a", 31, 5), ("b", 40, 1), ("", 2, 0)))).wide()
+    assert wide["channel"].tolist() == ["b", "a", "unattributed"]
+    assert list(wide.columns) == [
+        "channel",
+        "first",
+        "last",
+        "last_non_direct",
+        "linear",
+        "position",
+        "markov",
+        "shapley",
+    ]
+    assert wide["last"].tolist() == [40, 31, 2]
+
+
 def test_look_backs_each_sum_to_all_conversions():
     random = np.random.default_rng(3)
     n = 400
@@ -300,9 +316,9 @@ def test_without_conversions_a_status_and_no_figures():
 
 def test_without_nulls_the_findings_say_so():
     result = attribute(journeys_from_paths(paths(("a > b", 40, 0), ("b", 20, 0))))
-    assert any("No journey without an order" in sentence for sentence in result.findings("en"))
+    assert any("No journey without a conversion" in sentence for sentence in result.findings("en"))
     with_nulls = attribute(journeys_from_paths(paths(("a > b", 40, 1), ("b", 20, 0))))
-    assert not any("No journey without an order" in sentence for sentence in with_nulls.findings("en"))
+    assert not any("No journey without a conversion" in sentence for sentence in with_nulls.findings("en"))
 
 
 def test_one_channel_takes_all_that_is_attributed():

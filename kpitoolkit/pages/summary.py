@@ -5,18 +5,22 @@ Every block takes saved tables (see docs/architecture.md) or None, and writes "n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
-from kpitoolkit.pages.blocks import Html, fill, table
+from kpitoolkit.pages.blocks import Html, fill
+from kpitoolkit.pages.kpis import relative
 
-REVENUE = ("revenue", "booked_revenue")
-"""Ids under which a catalogue may keep booked revenue."""
+_AMOUNT = re.compile(
+    r"((?:[A-Z]{0,3}[€£$]|[A-Z]{3}\xa0?)\d[\d.,]*\d[A-Zkmbn]*|\d[\d.,]*\d(?:\xa0[^\W\d_]+\.?)?\xa0(?:[€£$]|[A-Z]{3}))"
+)
 
-BAR_WIDTH, BAR_HEIGHT, LARGEST_SHARE = 190, 22, 0.5
-"""Of a variance bar, in pixels; and the variance at which bars are cut, with a pointed end."""
+REVENUE, MARGIN, MOVED = "revenue", "contribution_margin_share", ("contribution_margin", "revenue")
+"""Ids of the catalogue: what the headline states; whose change on last year is bridged where nothing is claimed."""
 
 
 def header(
@@ -41,7 +45,26 @@ def header(
     """
     kicker = f"{text.translator(language)('Summary for leadership')} · {text.quarter(quarter, language)}"
     plain = "\n".join([kicker, unit_name, *(words for words, _warns in marks), *sentences])
-    return fill("header.html.j2", plain, kicker=kicker, unit_name=unit_name, marks=marks, lead=" ".join(sentences))
+    return fill(
+        "header.html.j2",
+        plain,
+        kicker=kicker,
+        unit_name=unit_name,
+        marks=marks,
+        lead=_amounts_apart(" ".join(sentences)),
+    )
+
+
+def _amounts_apart(words: str) -> list[tuple[str, bool]]:
+    """Part a text so that amounts of money can be set bold.
+
+    Examples
+    --------
+    >>> _amounts_apart("Revenue was €12.41M: +4.1%.")
+    [('Revenue was ', False), ('€12.41M', True), (': +4.1%.', False)]
+    """
+    parts = _AMOUNT.split(words)
+    return [(part, bool(position % 2)) for position, part in enumerate(parts) if part]
 
 
 def headline_facts(kpis: pd.DataFrame | None, claims: pd.DataFrame | None) -> pd.DataFrame:
@@ -52,7 +75,7 @@ def headline_facts(kpis: pd.DataFrame | None, claims: pd.DataFrame | None) -> pd
     DataFrame
         `item`, `value` (cents or share), `value_unit` (`money`, `share`); missing values where there is no figure.
     """
-    revenue = _revenue(kpis)
+    revenue, margin = _finance(kpis, REVENUE), _finance(kpis, MARGIN)
     totals = {} if claims is None else claims[claims["kind"] == "total"].set_index("step")["amount_cents"].to_dict()
     first = None if claims is None or not totals else next(iter(totals.values()))
     facts = [
@@ -61,6 +84,8 @@ def headline_facts(kpis: pd.DataFrame | None, claims: pd.DataFrame | None) -> pd
         ("variance_from_target", relative(_get(revenue, "actual"), _get(revenue, "target")), "share"),
         ("claimed", first, "money"),
         ("matched_gross", totals.get("matched_gross"), "money"),
+        ("margin_share", _get(margin, "actual"), "share"),
+        ("margin_share_last_year", _get(margin, "last_year"), "share"),
     ]
     frame = pd.DataFrame(facts, columns=["item", "value", "value_unit"])
     return frame.astype({"value": "Float64"})
@@ -123,166 +148,16 @@ def headline(facts: pd.DataFrame, language: str, currency: str) -> list[str]:
                 claimed=money("claimed"), matched=money("matched_gross")
             )
         )
-    return sentences
-
-
-def relative(actual, reference) -> float | None:
-    """(actual - reference) / |reference|, or None where one is missing or the reference is zero."""
-    if text.is_missing(actual) or text.is_missing(reference) or reference == 0:
-        return None
-    return (float(actual) - float(reference)) / abs(float(reference))
-
-
-def variances(kpis: pd.DataFrame) -> pd.DataFrame:
-    """Judge each KPI against its target; where no KPI has one, against the same quarter a year ago.
-
-    Variance = (actual - reference) / |reference|, its interval likewise; favourable where it goes the KPI's own way
-    (`direction`); not distinguishable where the interval of the figure holds the reference.
-
-    Returns
-    -------
-    DataFrame
-        The rows of the finance basis (a KPI without one: of the marketing basis), with `reference`, `variance`,
-        `variance_low`, `variance_high` and `judgement` (`favourable`, `unfavourable`, `indistinguishable`, `equal`,
-        `no_reference`).
-    """
-    finance = kpis["basis"] == "finance"
-    rows = kpis[finance | ~kpis["kpi"].isin(kpis.loc[finance, "kpi"])].reset_index(drop=True)
-    reference = "target" if rows["target"].notna().any() else "last_year"
-    judged = []
-    for row in rows.to_dict("records"):
-        variance = relative(row["actual"], row[reference])
-        low, high = relative(row.get("low"), row[reference]), relative(row.get("high"), row[reference])
-        if variance is None:
-            judgement = "no_reference"
-        elif low is not None and high is not None and low <= 0 <= high:
-            judgement = "indistinguishable"
-        elif variance == 0:
-            judgement = "equal"
-        else:
-            judgement = "favourable" if variance * row["direction"] > 0 else "unfavourable"
-        judged.append((reference, variance, low, high, judgement))
-    names = ["reference", "variance", "variance_low", "variance_high", "judgement"]
-    frame = pd.DataFrame(judged, columns=names, index=rows.index)
-    return rows.assign(**frame.astype({name: "Float64" for name in names[1:4]}))
-
-
-def kpi_table(kpis: pd.DataFrame | None, language: str, currency: str) -> Html:
-    """Show the KPIs: actual, target, last year, and the variance as a bar with its interval, its sign and its figure.
-
-    Parameters
-    ----------
-    kpis : DataFrame or None
-        `reconciliation_kpis`.
-    language : {"en", "it"}
-    currency : str
-
-    Returns
-    -------
-    Html
-    """
-    _ = text.translator(language)
-    if kpis is None or kpis.empty:
-        return missing_result("reconciliation", language)
-    judged = variances(kpis)
-    shown = judged[["variance", "variance_low", "variance_high"]].astype(float).abs().max().max()
-    limit = min(LARGEST_SHARE, max(0.01, 0.0 if pd.isna(shown) else shown))
-    rows = []
-    for row in judged.to_dict("records"):
-        verdict, tone = _verdict(row, language)
-        actual, unit = figure_and_unit(row, "actual", language, currency)
-        rows.append(
-            {
-                "name": row.get(f"name_{language}") or text.label(row["kpi"], language),
-                "actual": actual,
-                "unit": unit,
-                "target": figure_and_unit(row, "target", language, currency)[0],
-                "last_year": figure_and_unit(row, "last_year", language, currency)[0],
-                "bar": None if text.is_missing(row["variance"]) else bar(row, limit),
-                "verdict": verdict,
-                "tone": tone,
-                "owner": row.get("owner") or "–",
-            }
+    if "margin_share" in known:
+        before = known.get("margin_share_last_year")
+        sentence = (
+            _("The contribution margin was {share} of revenue.")
+            if before is None
+            else _("The contribution margin was {share} of revenue, after {before} a year ago.")
         )
-    from_target = judged["reference"].iloc[0] == "target"
-    headings = {
-        **{column: text.label(column, language) for column in ("actual", "target", "last_year")},
-        "variance": _("variance from target") if from_target else _("variance from last year"),
-        "owner": text.label("owner", language),
-    }
-    key = _("blue ▲ favourable, orange ▼ unfavourable, grey: the interval holds the reference")
-    plain = table(judged.drop(columns=["reference"]), language, {"kpi": "label"}).plain
-    return fill("kpis.html.j2", plain, rows=rows, headings=headings, key=key, width=BAR_WIDTH, height=BAR_HEIGHT)
-
-
-def figure_and_unit(row: Mapping, column: str, language: str, currency: str) -> tuple[str, str]:
-    """A KPI's figure and, apart, its unit; large money in millions or thousands, by the size of the actual figure.
-
-    Examples
-    --------
-    >>> figure_and_unit({"actual": 1_241_100_000, "value_unit": "money"}, "actual", "it", "EUR")
-    ('12,41', 'M€')
-    >>> figure_and_unit({"actual": None, "status": "not_meaningful"}, "actual", "en", "EUR")
-    ('n/m', '')
-    """
-    value, unit = row.get(column), row.get("value_unit", "number")
-    if text.is_missing(value):
-        if column == "actual" and row.get("status") == "not_meaningful":
-            return text.translator(language)("n/m"), ""
-        return text.no_figure(language), ""
-    sign = text.currency_sign(currency)
-    sizes = [row.get(name) for name in ("actual", "target", "last_year")]
-    size = max((abs(float(s)) for s in sizes if not text.is_missing(s)), default=0.0)
-    if unit == "money":
-        for least, divisor, prefix in ((1e11, 1e11, "B"), (1e8, 1e8, "M"), (1e6, 1e5, "k")):
-            if size >= least:
-                decimals = 0 if divisor == 1e5 else 2
-                return text.number(float(value) / divisor, language, decimals), prefix + sign
-        return text.number(float(value) / 100, language), sign
-    if unit == "money_per_unit":
-        return text.number(float(value) / 100, language, 2 if size < 1e6 else 0), sign
-    if unit == "share":
-        return text.number(float(value) * 100, language, 1), "%"
-    if unit == "count" and size >= 1e6:
-        return text.number(float(value) / 1e6, language, 2), "M"
-    return plots.figure_text(value, unit, language, currency), ""
-
-
-def _verdict(row: Mapping, language: str) -> tuple[str, str]:
-    _ = text.translator(language)
-    judgement = row["judgement"]
-    if judgement == "no_reference":
-        words = _("no target") if row["reference"] == "target" else _("no figure of a year ago")
-        return words, "even"
-    if judgement == "indistinguishable":
-        return _("not distinguishable"), "even"
-    written = text.percent(float(row["variance"]), language, signed=True)
-    symbol, tone = {"favourable": ("▲", "good"), "unfavourable": ("▼", "bad"), "equal": ("=", "even")}[judgement]
-    return f"{symbol} {written}", tone
-
-
-def bar(row: Mapping, limit: float) -> dict:
-    """Place a variance bar: from the axis in the middle, cut with a pointed end where it passes the limit.
-
-    Examples
-    --------
-    >>> bar({"variance": -0.05, "variance_low": None, "variance_high": None, "judgement": "unfavourable"}, 0.1)["path"]
-    'M95,5 H50.5 V17 H95 Z'
-    """
-    middle, reach = BAR_WIDTH / 2, BAR_WIDTH / 2 - 6
-
-    def across(share: float) -> float:
-        return round(middle + max(-1.0, min(1.0, float(share) / limit)) * reach, 1)
-
-    end, cut = across(row["variance"]), abs(float(row["variance"])) > limit * 1.0001
-    tip = f"L{end + (5 if end > middle else -5):g},11 L{end:g},17" if cut else "V17"
-    tone = {"favourable": "good", "unfavourable": "bad"}.get(row["judgement"], "even")
-    known = not (text.is_missing(row["variance_low"]) or text.is_missing(row["variance_high"]))
-    return {
-        "path": f"M{middle:g},5 H{end:g} {tip} H{middle:g} Z",
-        "tone": tone,
-        "interval": sorted((across(row["variance_low"]), across(row["variance_high"]))) if known else None,
-    }
+        share_now = text.percent(float(known["margin_share"]), language)
+        sentences.append(sentence.format(share=share_now, before=text.percent(before, language)))
+    return sentences
 
 
 def unexplained(checks: pd.DataFrame | None, kpis: pd.DataFrame | None, language: str, currency: str) -> list[str]:
@@ -307,7 +182,7 @@ def unexplained(checks: pd.DataFrame | None, kpis: pd.DataFrame | None, language
     if checks is None or checks.empty:
         return [_("There is no bridge to the ledger for this unit, so nothing was tested against a threshold.")]
     left = checks["check"].str.endswith("unexplained").fillna(False).astype(bool)
-    revenue = _get(_revenue(kpis), "actual")
+    revenue = _get(_finance(kpis, REVENUE), "actual")
     sentences = []
     for row in checks[left].to_dict("records"):
         share = None if text.is_missing(row["value_cents"]) or not revenue else row["value_cents"] / float(revenue)
@@ -344,36 +219,162 @@ def marks(checks: pd.DataFrame | None, language: str, draft: bool = False) -> li
     return found
 
 
-_MISSING = {
-    "attribution": "No touchpoints are declared for this unit, so there is no attribution page.",
-    "regression": "No spend and revenue are declared for this unit, so there is no regression page.",
-    "reconciliation": "There is no reconciliation for this unit: no figures stand on this page.",
-    "claims": "No platform claims are declared for this unit: the bridge from claimed to booked is not examined.",
-    "spend": "No invoices are declared for this unit: the bridge of spend to the ledger is not examined.",
+_NEEDS = {
+    "attribution": (("touchpoints",), "No touchpoints are declared for this unit, so there is no attribution page."),
+    "regression": (
+        ("ad_spend", "financials"),
+        "No spend and revenue are declared for this unit, so there is no regression page.",
+    ),
+    "reconciliation": (("ledger", "financials"), "Neither a ledger nor filings are declared for this unit."),
+    "claims": (
+        ("platform_claims",),
+        "No platform claims are declared for this unit: the bridge from claimed to booked is not examined.",
+    ),
+    "spend": (
+        ("invoices",),
+        "No invoices are declared for this unit: the bridge from spend to ledger is not examined.",
+    ),
 }
 
 
-def missing(results: Mapping[str, pd.DataFrame | None], language: str) -> list[str]:
-    """Say for each missing result what does not stand on this page, and why.
+def missing(results: Mapping[str, pd.DataFrame | None], declared: Collection[str], language: str) -> list[str]:
+    """Say for each missing result what does not stand on this page, and why: not declared, or not made.
 
     Parameters
     ----------
     results : mapping
         `attribution`, `regression`, `reconciliation`, `claims` or `spend` to its table or None.
+    declared : collection of str
+        Tables that the unit's data source declares.
 
     Examples
     --------
-    >>> missing({"attribution": None, "regression": pd.DataFrame()}, "en")
+    >>> missing({"attribution": None, "regression": pd.DataFrame()}, {"ledger"}, "en")
     ['No touchpoints are declared for this unit, so there is no attribution page.']
     """
     _ = text.translator(language)
-    return [_(_MISSING[name]) for name, frame in results.items() if frame is None]
+    sentences = []
+    for name, frame in results.items():
+        needs, sentence = _NEEDS[name]
+        if frame is None and any(need in declared for need in needs):
+            unmade = _("The result “{result}” is missing, although its data are declared: see the index of this run.")
+            sentences.append(unmade.format(result=text.label(name, language)))
+        elif frame is None:
+            sentences.append(_(sentence))
+    return sentences
 
 
-def missing_result(name: str, language: str) -> Html:
-    """The note that stands in the place of a block whose result is missing."""
-    sentence = text.translator(language)(_MISSING[name])
-    return fill("note.html.j2", sentence, sentence=sentence)
+def bridge(
+    claims: pd.DataFrame | None, drivers: pd.DataFrame | None, kpis: pd.DataFrame | None, quarter: str, language: str
+) -> tuple[pd.DataFrame | None, str]:
+    """Choose the bridge of the page: from claimed to booked, shortened; where nothing is claimed, what moved the year.
+
+    Parameters
+    ----------
+    claims : DataFrame or None
+        `reconciliation_claims`.
+    drivers, kpis : DataFrame or None
+        `reconciliation_drivers`, `reconciliation_kpis`: the change of the contribution margin, else of revenue, on the
+        same quarter a year ago, by the first decomposition that has figures.
+    quarter : str
+    language : {"en", "it"}
+
+    Returns
+    -------
+    DataFrame or None
+        A bridge in cents; None where there are no figures for one.
+    str
+        Its title.
+    """
+    _ = text.translator(language)
+    if claims is not None and len(claims):
+        return shortened(claims), _("From claimed to booked")
+    year_ago = f"{int(quarter[:4]) - 1}{quarter[4:]}"
+    for kpi in MOVED if drivers is not None else ():
+        row = _finance(kpis, kpi)
+        steps = drivers[(drivers["kpi"] == kpi) & (drivers["from_quarter"] == year_ago)]
+        start, end = _get(row, "last_year"), _get(row, "actual")
+        if steps.empty or start is None or end is None:
+            continue
+        steps = steps[steps["decomposition"] == steps["decomposition"].iloc[0]]
+        name = row.get(f"name_{language}") or text.label(kpi, language)
+        lines = [(text.quarter(year_ago, language), "total", round(start))]
+        lines += [(d, "step", round(c)) for d, c in zip(steps["driver"], steps["contribution"], strict=True)]
+        left = round(end) - sum(amount for _step, _kind, amount in lines)
+        lines += [("unexplained", "unexplained", left)] if left else []
+        lines += [(text.quarter(quarter, language), "total", round(end))]
+        frame = pd.DataFrame(lines, columns=["step", "kind", "amount_cents"]).astype({"amount_cents": "Int64"})
+        frame.insert(0, "position", range(len(frame)))
+        return frame, _("{kpi}: what changed on last year").format(kpi=name)
+    return None, _("There is no bridge: neither claims nor figures of a year ago.")
+
+
+def shortened(table: pd.DataFrame, most: int = 4) -> pd.DataFrame:
+    """Keep a bridge's largest steps before each total and join the smaller ones into one; sums stay exact.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A bridge in cents.
+    most : int
+        Steps that keep their own line before each total.
+
+    Returns
+    -------
+    DataFrame
+        A bridge; the joined steps are `other_steps`. Steps of zero are left out.
+
+    Examples
+    --------
+    >>> bridge = pd.DataFrame({"position": range(5), "step": ["a", "b", "c", "d", "e"], "kind": ["total"] + 3 * ["step"]
+    ...                        + ["total"], "amount_cents": [10, -4, 1, 2, 9]})
+    >>> shortened(bridge, most=1)[["step", "amount_cents"]].values.tolist()
+    [['a', 10], ['b', -4], ['other_steps', 3], ['e', 9]]
+    """
+    table = table.sort_values("position", kind="stable").reset_index(drop=True)
+    section = (table["kind"] == "total").cumsum()
+    steps = table[(table["kind"] == "step") & (table["amount_cents"] != 0).fillna(False)]
+    largest = steps["amount_cents"].abs().groupby(section).rank(ascending=False, method="first")
+    many = steps.groupby(section)["amount_cents"].transform("size") > most + 1
+    small = steps.index[many & (largest > most)]
+    joined = steps.loc[small].groupby(section)["amount_cents"].sum()
+    lines = []
+    for place, row in table.iterrows():
+        before = section[place] - 1
+        if row["kind"] == "total" and before in joined.index:
+            lines.append({"step": "other_steps", "kind": "step", "amount_cents": joined.pop(before)})
+        if row["kind"] != "step" or (place in steps.index and place not in small):
+            lines.append({name: row[name] for name in ("step", "kind", "amount_cents")})
+    frame = pd.DataFrame(lines, columns=["step", "kind", "amount_cents"]).astype({"amount_cents": "Int64"})
+    frame.insert(0, "position", range(len(frame)))
+    return frame
+
+
+def plot_iroas(iroas: pd.DataFrame, contribution_margin_share: float, language: str, ax: Axes | None = None) -> Axes:
+    """Draw modelled revenue per unit of spend with its intervals against break-even, 1 / margin before marketing."""
+    break_even = 1 / contribution_margin_share
+    words = text.translator(language)("break-even {value}").format(value=text.number(break_even, language, 1))
+    look = {"reference": break_even, "reference_label": words, "value_format": "number1"}
+    return plots.intervals(iroas, "channel", "iroas", "low", "high", ax=ax, language=language, **look)
+
+
+def iroas_findings(iroas: pd.DataFrame | None, declared: Collection[str], language: str) -> list[str]:
+    """Say per verdict which channels it concerns, and how to read the intervals.
+
+    Parameters
+    ----------
+    iroas : DataFrame or None
+        `regression_iroas`.
+    """
+    _ = text.translator(language)
+    if iroas is None:
+        return missing({"regression": None}, declared, language)
+    said = []
+    for verdict, rows in iroas.groupby("verdict", sort=False):
+        channels = ", ".join(text.label(channel, language) for channel in rows["channel"])
+        words = plots.capitalised(text.label(verdict, language))
+        said.append(_("{verdict}: {channels}.").format(verdict=words, channels=channels))
+    return [" ".join(said), _("Draft: modelled by a transparent regression, not proven by an experiment.")]
 
 
 def footer(kpis: pd.DataFrame | None, sources: Sequence[str], language: str) -> Html:
@@ -390,15 +391,30 @@ def footer(kpis: pd.DataFrame | None, sources: Sequence[str], language: str) -> 
     return fill("footer.html.j2", "\n".join(sentences), sentences=sentences)
 
 
-def _revenue(kpis: pd.DataFrame | None) -> Mapping | None:
-    if kpis is None:
-        return None
-    rows = kpis[kpis["kpi"].isin(REVENUE)]
-    finance = rows[rows["basis"] == "finance"]
-    rows = finance if len(finance) else rows
-    return rows.iloc[0].to_dict() if len(rows) else None
+def _finance(kpis: pd.DataFrame | None, kpi: str) -> Mapping | None:
+    """A KPI's row on the finance basis."""
+    rows = None if kpis is None else kpis[(kpis["kpi"] == kpi) & (kpis["basis"] == "finance")]
+    return None if rows is None or rows.empty else rows.iloc[0].to_dict()
 
 
 def _get(row: Mapping | None, name: str):
     value = None if row is None else row.get(name)
     return None if text.is_missing(value) else value
+
+
+def closes(table: pd.DataFrame) -> bool:
+    """Tell whether a bridge's totals are what the steps before them add up to, to the cent.
+
+    Examples
+    --------
+    >>> bridge = pd.DataFrame({"position": [0, 1, 2], "kind": ["total", "step", "total"], "amount_cents": [10, -4, 6]})
+    >>> closes(bridge)
+    True
+    """
+    level = None
+    drawn = table[table["kind"] != "not_examined"].sort_values("position", kind="stable")
+    for kind, amount in zip(drawn["kind"], drawn["amount_cents"], strict=True):
+        if kind == "total" and level is not None and amount != level:
+            return False
+        level = amount if kind == "total" else (level or 0) + amount
+    return True

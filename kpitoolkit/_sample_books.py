@@ -192,7 +192,7 @@ def _cost_of_sales(book, unit, weeks, orders, returns):
 
 
 def _errors(book, unit, returns):
-    """Postings that went wrong: what no cause explains. Half are found only because gross is shown beside net."""
+    """Postings that went wrong: what no cause explains."""
     if unit.key == "retail-it":
         forgotten = _near(returns, "2026Q3", 8_900)
         twice = _near(returns, "2026Q3", 6_400, leave=forgotten)
@@ -201,8 +201,9 @@ def _errors(book, unit, returns):
         left, right = (int(returns["amount_cents"].iloc[at]) for at in (forgotten, twice))
         book.plant("2026Q3", "unexplained", returns["return_id"].iloc[forgotten], left)
         book.plant("2026Q3", "unexplained", returns["return_id"].iloc[twice], -right)
-        _wrong_posting(book, SALES, "2026-08", -54_000)
-        _wrong_posting(book, SALES, "2026-09", 32_000 + 54_000 - left + right)
+        # 320.00 net, 1,528.00 gross: offsetting errors must not hide.
+        _wrong_posting(book, SALES, "2026-08", right - 60_400)
+        _wrong_posting(book, SALES, "2026-09", 92_400 - left)
     elif unit.key == "online-eu":
         _wrong_posting(book, AGENT, "2026-07", 5_840)
         late = np.flatnonzero(quarter_index(_days(returns["day"])) == QUARTERS.index("2026Q1"))[-1]

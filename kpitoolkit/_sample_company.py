@@ -82,7 +82,7 @@ def build(seed, scale):
     columns = ("unit", "quarter", "step", "amount_cents")
     truth = {
         "response": _whole(pd.concat([w.response for w in made_weeks.values()])),
-        "baseline": _whole(pd.concat([w.baseline for w in made_weeks.values()]).convert_dtypes(infer_objects=False)),
+        "baseline": _whole(pd.concat([w.baseline for w in made_weeks.values()]).convert_dtypes()),
         "controls": _control_truth(),
         "claims": _claim_truth(pd.concat(claimed.values())),
         "orders_to_ledger": _whole(planted),

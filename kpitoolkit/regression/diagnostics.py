@@ -269,7 +269,7 @@ def _budget_follows_demand(revenue: np.ndarray, baseline: np.ndarray, spend: np.
 
 def _levels_and_changes(revenue: np.ndarray, spend: np.ndarray, year: int) -> list[tuple]:
     """Correlation of levels beside that of year-on-year changes: two series that both grow agree without a reason."""
-    if len(revenue) < year + 5 or spend.std() == 0 or (spend[:-year] <= 0).any():
+    if len(revenue) < year + 5 or spend.std() == 0 or (np.minimum(spend, revenue)[:-year] <= 0).any():
         return [(name, "", np.nan, np.nan, "not_examined") for name in _CORRELATIONS]
     levels = correlation(revenue, spend)
     changes = correlation(revenue[year:] / revenue[:-year], spend[year:] / spend[:-year])

@@ -20,6 +20,8 @@ from kpitoolkit.regression.checks import checked
 from kpitoolkit.regression.diagnostics import Diagnostics, diagnose, not_diagnosed
 from kpitoolkit.regression.findings import findings, reason
 
+_MONEY = ("spend", "contribution", "half_saturation")
+
 
 @dataclass(frozen=True, eq=False)
 class Regression:
@@ -56,6 +58,14 @@ class Regression:
     frequency: str
     periods: int
     autocorrelation: float
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The table as pages show it: money in cents, without the columns that only further figures need."""
+        money = {name: (self.table[name] * 100).round().astype("Int64") for name in _MONEY}
+        named = self.table.assign(**money).rename(columns={name: f"{name}_cents" for name in _MONEY})
+        kept = ["channel", "spend_cents", "contribution_cents", "iroas", "low", "high", "mroas", "carryover"]
+        return named[[*kept, "half_saturation_cents", "verdict"]]
 
     def findings(self, language: str = "en") -> list[str]:
         """Return what was found in sentences, all media together first."""

@@ -189,7 +189,7 @@ def weekly_inputs(
     """
     faults: list[str] = []
     _first_day, last_day = parameters.quarter_bounds(quarter)
-    last = last_day - pd.Timedelta(days=(last_day.dayofweek + 1) % 7)
+    last = last_day - pd.Timedelta(days=(last_day.day_of_week + 1) % 7)
     sales = ledger[ledger["account"].isin(list(sales_accounts))]
     names = ", ".join(sales_accounts)
     if not len(sales):
@@ -198,7 +198,7 @@ def weekly_inputs(
         raise Faults("ad_spend", ["no row of this unit. Check unit_in_data and the export"])
     rate = _rates(fx_rates, currency)
     earliest = sales["date"].min()
-    first = earliest + pd.Timedelta(days=(7 - earliest.dayofweek) % 7 + 6)
+    first = earliest + pd.Timedelta(days=(7 - earliest.day_of_week) % 7 + 6)
     weeks = pd.date_range(first, last, freq="7D", name="week_end")
     carry_in = PERIODS_OF_CARRYOVER["week"] - 1
     weeks = weeks[-(periods + carry_in) :]
@@ -330,5 +330,5 @@ def _converted(
 
 def _by_week(rows: pd.DataFrame, amounts: np.ndarray, weeks: pd.DatetimeIndex) -> pd.Series:
     days = rows["date"].dt.normalize()
-    week_end = days + pd.to_timedelta((6 - days.dt.dayofweek), unit="D")
+    week_end = days + pd.to_timedelta((6 - days.dt.day_of_week), unit="D")
     return pd.Series(amounts, index=pd.DatetimeIndex(week_end)).groupby(level=0).sum().reindex(weeks, fill_value=0.0)

@@ -1,0 +1,195 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from kpitoolkit import parameters, regression
+from kpitoolkit.errors import Faults
+
+NETFLIX = ("Domestic Streaming", "International Streaming", "Domestic DVD")
+
+
+def tables(weeks=20, last="2026-09-30"):
+    """A ledger and a spend of every day, controls of every week; the last week of the quarter is cut."""
+    days = pd.date_range(end=last, periods=7 * weeks + 3)
+    ledger = pd.DataFrame({"date": days, "account": "4000", "amount_cents": 100_00, "currency": "EUR"})
+    ledger = pd.concat([ledger, ledger.assign(account="4100", amount_cents=-5_00)], ignore_index=True)
+    spend = pd.concat(
+        [
+            pd.DataFrame({"date": days, "platform": "search", "spend_cents": 10_00, "currency": "EUR"}),
+            pd.DataFrame({"date": days[::2], "platform": "social", "spend_cents": 12_20, "currency": "EUR"}),
+        ],
+        ignore_index=True,
+    )
+    sundays = days[days.day_of_week == 6]
+    controls = pd.DataFrame(
+        {"week_end": sundays, "price_index": 100.0 + np.arange(len(sundays)), "promotion_days": 1, "holiday_days": 0}
+    )
+    quarters = sorted(set(days.to_period("Q").astype(str)))
+    rates = pd.DataFrame({"quarter": quarters, "currency": "EUR", "rate": 1.0})
+    return ledger, spend, controls, rates
+
+
+def weekly(ledger, spend, controls, rates, **more):
+    return regression.weekly_inputs(ledger, spend, controls, rates, ["4000"], "EUR", "2026Q3", **more)
+
+
+def test_weeks_end_on_sundays_within_the_quarter():
+    frame = weekly(*tables())
+    assert frame.index[-1] == pd.Timestamp("2026-09-27")
+    assert (frame.index.day_of_week == 6).all()
+    assert (np.diff(frame.index) == np.timedelta64(7, "D")).all()
+    assert (frame["revenue"] == 700.0).all()
+    assert (frame["search"] == 70.0).all()
+    assert set(frame.columns) == {
+        "revenue",
+        "search",
+        "social",
+        "price_index",
+        "promotion_days",
+        "holiday_days",
+        "carry_in",
+    }
+
+
+def test_first_week_is_whole():
+    ledger, spend, controls, rates = tables()
+    frame = weekly(ledger[ledger["date"] >= "2026-06-17"], spend, controls, rates)
+    assert frame.index[0] == pd.Timestamp("2026-06-28")
+
+
+def test_weeks_before_the_window_carry_in():
+    frame = weekly(*tables(), periods=5)
+    assert (~frame["carry_in"]).sum() == 5
+    assert frame["carry_in"].sum() == 12
+    assert not frame["carry_in"].iloc[-5:].any()
+
+
+def test_vat_inside_spend_is_taken_out():
+    gross, net = weekly(*tables()), weekly(*tables(), platforms_including_vat={"social": 0.22})
+    assert net["social"].to_numpy() == pytest.approx(gross["social"].to_numpy() / 1.22)
+    assert (net["search"] == gross["search"]).all()
+
+
+def test_foreign_spend_at_the_quarters_rates():
+    ledger, spend, controls, rates = tables()
+    dollars = rates.assign(currency="USD", rate=np.where(rates["quarter"] == "2026Q3", 0.9, 0.8))
+    pounds = rates.assign(currency="GBP", rate=1.2)
+    spend["currency"] = "USD"
+    frame = weekly(ledger, spend, controls, pd.concat([rates, dollars, pounds]))
+    assert frame["search"].iloc[-1] == pytest.approx(63.0)
+    assert frame["search"].iloc[0] == pytest.approx(56.0)
+    in_pounds = regression.weekly_inputs(
+        ledger.assign(currency="GBP"), spend, controls, pd.concat([rates, dollars, pounds]), ["4000"], "GBP", "2026Q3"
+    )
+    assert in_pounds["search"].iloc[-1] == pytest.approx(70 * 0.9 / 1.2)
+    assert (in_pounds["revenue"] == 700.0).all()
+
+
+def test_a_missing_rate_is_a_fault():
+    ledger, spend, controls, rates = tables()
+    spend["currency"] = "CHF"
+    with pytest.raises(Faults, match="no rate into EUR for CHF in 2026Q2"):
+        weekly(ledger, spend, controls, rates)
+
+
+def test_a_hole_in_a_steady_ledger_is_a_fault():
+    ledger, spend, controls, rates = tables()
+    hole = ledger["date"].between("2026-08-03", "2026-08-09")
+    with pytest.raises(Faults, match="no sales in 1 period \\(first: the one ending 2026-08-09\\)"):
+        weekly(ledger[~hole], spend, controls, rates)
+
+
+def test_a_quiet_week_among_uneven_ones_is_zero():
+    ledger, spend, controls, rates = tables()
+    quiet = ledger["date"].between("2026-08-03", "2026-08-09")
+    ledger.loc[ledger["date"].between("2026-07-06", "2026-07-12"), "amount_cents"] = 3_00
+    frame = weekly(ledger[~quiet], spend, controls, rates)
+    assert frame.loc["2026-08-09", "revenue"] == 0
+
+
+def test_faults_of_several_tables_come_together():
+    ledger, spend, controls, rates = tables()
+    controls.loc[3, "price_index"] = np.nan
+    spend["currency"] = "CHF"
+    with pytest.raises(Faults) as caught:
+        weekly(ledger, spend, pd.concat([controls, controls.iloc[[5]]]), rates)
+    assert len(caught.value.faults) == 3
+
+
+def test_nothing_of_the_unit():
+    ledger, spend, controls, rates = tables()
+    with pytest.raises(Faults, match="no row of the accounts of sales"):
+        weekly(ledger.assign(account="9999"), spend, controls, rates)
+    with pytest.raises(Faults, match="no row of this unit"):
+        weekly(ledger, spend.iloc[:0], controls, rates)
+
+
+def financials():
+    return pd.DataFrame(
+        {
+            "quarter": ["2016Q1", "2016Q2", "2016Q2", "2016Q3", "2016Q4", "2017Q1", "2017Q1", "2017Q2"],
+            "unit": "a",
+            "basis": ["x"] * 6 + ["y", "x"],
+            "filing": list("abcdefgh"),
+            "rounded": [False, False, False, False, True, False, False, False],
+            "revenue_cents": pd.array([100, 110, 110, 120, 130, 140, 999, 150], dtype="Int64"),
+            "marketing_cost_cents": pd.array([10, None, 11, 12, 13, 14, 99, 15], dtype="Int64"),
+        }
+    )
+
+
+def test_quarters_stay_on_one_basis_complete_and_unbroken():
+    frame = regression.quarterly_inputs(financials(), "x", "2017Q2")
+    assert list(frame.index.strftime("%Y-%m-%d")) == ["2017-03-31", "2017-06-30"]  # 2016Q4 is rounded: a break
+    assert frame["revenue"].tolist() == [1.4, 1.5]
+    before = regression.quarterly_inputs(financials(), "x", "2016Q3")
+    assert before["marketing"].tolist() == pytest.approx([0.10, 0.11, 0.12])
+
+
+def test_filings_of_one_basis_that_disagree_are_a_fault():
+    table = financials()
+    table.loc[2, "revenue_cents"] = 111
+    with pytest.raises(Faults, match="revenue of 2016Q2: filings on basis 'x' disagree"):
+        regression.quarterly_inputs(table, "x", "2017Q2")
+
+
+def test_unknown_basis():
+    with pytest.raises(Faults, match="no row has basis 'z'"):
+        regression.quarterly_inputs(financials(), "z", "2017Q2")
+
+
+def netflix(unit, quarter="2017Q3", basis="2014-2018"):
+    place = parameters.workspace(f"netflix-{quarter}", unit, data="netflix", unit_in_data=unit)
+    found = regression.inputs(place, quarter, "quarter", basis=basis, currency="USD")
+    return found, regression.fit(found.table, found.channels, found.controls, "quarter", currency="USD")
+
+
+@pytest.mark.parametrize("unit", NETFLIX)
+def test_netflix_has_fifteen_quarters_and_no_verdict(unit):
+    found, result = netflix(unit)
+    assert len(found.table) == 15
+    assert set(result.table["verdict"]) == {"not_spent" if unit == "Domestic DVD" else "insufficient_data"}
+    for language in ("en", "it"):
+        assert result.findings(language)
+        assert found.findings(language)
+
+
+def test_netflix_falls_into_the_trap_of_levels():
+    """Correlations worked out apart, from the rows of the file."""
+    _found, result = netflix("International Streaming")
+    path = parameters.Path(regression.__file__).parents[1] / "data" / "netflix_segments.csv"
+    rows = pd.read_csv(path).query("segment == 'International Streaming' and basis == '2014-2018' and not rounded")
+    rows = rows[rows["quarter"].between("2014Q1", "2017Q3")].dropna(subset="marketing_usd_thousand")
+    series = rows.groupby("quarter")[["revenues_usd_thousand", "marketing_usd_thousand"]].first()
+    growth = series / series.shift(4)
+    checks = result.diagnostics.table.set_index("check")
+    assert checks.loc["correlation_of_levels", "statistic"] == pytest.approx(series.corr().iloc[0, 1])
+    assert checks.loc["correlation_of_changes", "statistic"] == pytest.approx(growth.corr().iloc[0, 1])
+    assert checks.loc["correlation_of_levels", "statistic"] > 0.85
+    assert checks.loc["correlation_of_changes", "statistic"] < 0
+    assert any(sentence.startswith("A trap") for sentence in result.diagnostics.findings("en"))
+
+
+def test_netflix_after_the_change_of_basis_has_too_few_quarters():
+    _found, result = netflix("Domestic Streaming", "2019Q3", "2018Q4")
+    assert "spend: 3 quarters for 5 coefficients. Join channels or lengthen the period." in result.findings("en")

@@ -245,6 +245,7 @@ def _job(batch: Batch, unit: str, notebook: Notebook) -> Entry:
         [
             inputs,
             language,
+            stated.unit_name,
             record.file_digest(notebook.path),
             record.package_digest(),
             record.versions(),

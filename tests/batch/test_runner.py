@@ -195,6 +195,18 @@ def test_refused_data_touch_nothing(place):
     assert snapshot(home) == before
 
 
+def test_one_refused_unit_stops_no_other_and_keeps_its_record(place):
+    folder, home, again = place
+    (folder / "south.yml").write_text("unit: south\ndata: {financials: {file: south.csv}}\n")
+    report = again(units=["north", "south"])
+    assert report.exit_status == 1
+    assert statuses(report)["north/report"] == "unchanged"
+    assert statuses(report)["south/report"] == "refused"
+    assert "south.csv" in json.loads((home / "run.json").read_text())["refused"]["south"]
+    (folder / "south.yml").write_text("unit: south\n")
+    assert statuses(again(units=["south"]))["south/report"] == "unchanged"
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [

@@ -107,16 +107,17 @@ def _accruals(unit, invoices, book, planted):
     net = invoices["net_cents"].to_numpy()
     step = 10_000 if unit.orders_a_week else 100
     estimate = half_even(net, step) * step
-    for quarter in range(len(QUARTERS)):
-        end = quarter_end(quarter)
-        waiting = estimate[(service <= end) & (day > end)].sum()
-        prepaid = net[(service > end) & (day <= end) & (day >= FIRST_DAY)].sum()
-        for cents, text in ((waiting, "Fatture da ricevere"), (-prepaid, "Risconto attivo spazi pubblicitari")):
-            for when, amount, said in ((end, cents, text), (end + 1, -cents, f"Storno: {text.lower()}")):
-                tag = f"{ACCRUALS}/{said}/{when}"
-                book.post(when, amount, ACCRUALS, said, tag)
-                if amount and when <= LAST_DAY:
-                    planted.plant_rows(quarter_index(np.array([when])), "accruals", [tag], np.array([amount]))
+    ends = quarter_end(np.arange(len(QUARTERS)))
+    later = day[None, :] > ends[:, None]
+    beyond = (service[None, :] > ends[:, None]) & (day >= FIRST_DAY)
+    waiting = np.where(later & (service[None, :] <= ends[:, None]), estimate, 0).sum(axis=1)
+    prepaid = np.where(beyond & ~later, net, 0).sum(axis=1)
+    for cents, text in ((waiting, "Fatture da ricevere"), (-prepaid, "Risconto attivo spazi pubblicitari")):
+        for days, amounts, said in ((ends, cents, text), (ends + 1, -cents, f"Storno: {text.lower()}")):
+            tags = np.array([f"{ACCRUALS}/{said}/{when}" for when in days], dtype=object)
+            booked = (amounts != 0) & (days <= LAST_DAY)
+            book.post(days, amounts, ACCRUALS, said, tags)
+            planted.plant_rows(quarter_index(days)[booked], "accruals", tags[booked], amounts[booked])
 
 
 def _overheads(unit, book, rng, scale):

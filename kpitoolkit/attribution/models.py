@@ -12,7 +12,7 @@ from kpitoolkit.attribution import wording
 from kpitoolkit.attribution.aggregates import BAGS, Aggregates
 from kpitoolkit.attribution.checks import UNATTRIBUTED
 from kpitoolkit.attribution.journeys import Journeys, journeys
-from kpitoolkit.errors import ToolkitError
+from kpitoolkit.errors import ToolkitError, suggest
 
 MODELS = ("first", "last", "last_non_direct", "linear", "position", "time_decay", "markov", "shapley")
 RESAMPLES = 1000
@@ -67,8 +67,8 @@ class Attribution:
         self, ax: Axes | None = None, language: str = "en", models: tuple[str, ...] = ("first", "last", "markov")
     ) -> Axes:
         """Draw the conversions credited to each channel by a few models; the interval on Markov."""
-        lines = self.table.set_index(["channel", "model"])
-        drawn = lines.loc[[(c, m) for c in self.wide()["channel"] for m in models]].reset_index()
+        lines, wide = self.table.set_index(["channel", "model"]), self.wide()
+        drawn = lines.loc[[(c, m) for c in wide["channel"] for m in models if m in wide.columns]].reset_index()
         shown = (drawn["model"] == "markov") & (drawn["channel"] != UNATTRIBUTED)
         drawn = drawn.assign(low=drawn["low"].where(shown), high=drawn["high"].where(shown))
         title = text.translator(language)("Conversions credited to each channel, by rule")
@@ -196,8 +196,13 @@ def lookback_sensitivity(
     Returns
     -------
     DataFrame
-        channel, then one column of conversions for each look-back (`lookback_7_days`); every column sums to all
-        conversions.
+        channel, then one column of conversions for each look-back (`lookback_7_days`), which sums to all conversions;
+        the most credited in the last column first, `unattributed` last.
+
+    Raises
+    ------
+    Faults, ToolkitError
+        As `journeys`; where the model is unknown.
 
     Examples
     --------
@@ -208,14 +213,16 @@ def lookback_sensitivity(
     >>> lookback_sensitivity(touchpoints, conversions, lookback_days=(7, 30), model="linear").values.tolist()
     [['email', 1.0, 0.5], ['tv', 0.0, 0.5], ['unattributed', 0.0, 0.0]]
     """
+    if model not in MODELS:
+        raise ToolkitError(f"model '{model}' is not one of {', '.join(MODELS)}.{suggest(model, MODELS)}")
     columns = {}
     for days in lookback_days:
         table = attribute(journeys(touchpoints, conversions, days, period)).table
         chosen = table[table["model"] == model].set_index("channel")["conversions"]
         columns[f"lookback_{days:g}_days"] = chosen
     wide = pd.DataFrame(columns).fillna(0.0)
-    order = [*sorted(wide.index.drop(UNATTRIBUTED)), UNATTRIBUTED]
-    return wide.loc[order].rename_axis("channel").reset_index()
+    ranking = wide[wide.columns[-1]].drop(UNATTRIBUTED).sort_values(ascending=False, kind="stable")
+    return wide.loc[[*ranking.index, UNATTRIBUTED]].rename_axis("channel").reset_index()
 
 
 def _removal(counts: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -119,7 +119,7 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
     leader = markov.loc[markov["conversions"].idxmax()]
     found.append(
         _(
-            "{channel} gets the most credit: {credit} conversions by Markov (90% interval {low} to {high}), {last} by"
+            "Most credit goes to {channel}: {credit} conversions by Markov (90% interval {low} to {high}), {last} by"
             " last touchpoint. In {share} of the resamples of the customers it comes first."
         ).format(
             channel=text.label(leader["channel"], language),

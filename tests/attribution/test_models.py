@@ -304,6 +304,11 @@ def test_the_half_life_is_above_0(half_life):
         attribute(journeys_from_paths(paths(("a", 1, 0))), half_life_days=half_life)
 
 
+def test_the_model_of_a_sensitivity_must_exist():
+    with pytest.raises(ToolkitError, match="Did you mean 'markov'"):
+        lookback_sensitivity(pd.DataFrame(), pd.DataFrame(), model="markow")
+
+
 def test_without_conversions_a_status_and_no_figures():
     result = attribute(journeys_from_paths(paths(("a > b", 0, 4))))
     assert result.status == "no_conversions"

@@ -7,7 +7,7 @@ the parts could change, so that no order is privileged. All of it is computed in
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import pandas as pd
@@ -343,6 +343,44 @@ def bridge(
         sensitivity = sensitivity / 100 if value_unit == "money_per_unit" else sensitivity
     table = steps_table(ends, steps, value_unit, start, end)
     return Bridge(table, value_unit, "ok", steps, (), sensitivity, (), currency)
+
+
+def closes(table: pd.DataFrame) -> bool:
+    """
+    Tell whether a bridge in cents reaches each of its totals exactly; before its first total it begins at zero.
+
+    Examples
+    --------
+    >>> closes(pd.DataFrame({"kind": ["total", "step", "total"], "amount_cents": [5, -2, 3]}))
+    True
+    """
+    level, begun = 0, False
+    for kind, cents in zip(table["kind"], table["amount_cents"], strict=True):
+        if kind == "not_examined":
+            continue
+        if kind == "total":
+            if begun and level != cents:
+                return False
+            level = cents
+        else:
+            level += cents
+        begun = True
+    return True
+
+
+def without_zero_steps(result: Bridge) -> Bridge:
+    """The same bridge without the steps that move nothing."""
+    kept = result.table[(result.table["kind"] != "step") | (result.table[result.value] != 0)]
+    return replace(result, table=kept.assign(position=range(len(kept))).reset_index(drop=True))
+
+
+def for_page(amounts: pd.Series, value_units: pd.Series) -> list:
+    """Figures as a page writes them: money in whole cents, half to even; missing ones as None."""
+    whole = [unit in ("money", "money_per_unit") for unit in value_units]
+    given = [None if pd.isna(amount) else float(amount) for amount in amounts]
+    return [
+        round(amount) if cents and amount is not None else amount for amount, cents in zip(given, whole, strict=True)
+    ]
 
 
 def empty_table() -> pd.DataFrame:

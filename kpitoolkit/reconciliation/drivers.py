@@ -38,6 +38,9 @@ class Drivers:
         """The table with the KPIs' names."""
         frame = self.table[["kpi", "decomposition", "driver", "contribution"]].copy()
         frame["kpi"] = [getattr(self.names[kpi], language) for kpi in frame["kpi"]]
+        frame["contribution"] = pd.Series(
+            bridges.for_page(frame["contribution"], self.table["value_unit"]), index=frame.index, dtype=object
+        )
         return frame
 
     @property
@@ -167,9 +170,8 @@ def basis_bridges(
     for kpi in twice:
         before, after = definitions.marketing_inputs(kpi, values), kpi.inputs(values)
         tree = kpi.tree(kpi.basis_bridge)
-        found[kpi.id] = bridges.bridge(
-            tree, before, after, kpi.unit, "marketing_basis", "finance_basis", currency=currency
-        )
+        result = bridges.bridge(tree, before, after, kpi.unit, "marketing_basis", "finance_basis", currency=currency)
+        found[kpi.id] = bridges.without_zero_steps(result)
         frame = found[kpi.id].table.rename(columns={"amount_cents": "amount"})
         frames.append(frame.assign(kpi=kpi.id))
     columns = ["kpi", "position", "step", "kind", "amount"]

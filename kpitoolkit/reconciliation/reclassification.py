@@ -126,6 +126,4 @@ def _marketing_bridge(before: Mapping, after: Mapping, currency: str, bases: tup
     ends = [{step: end[line] for line, step in steps.items()} for end in (before, after)]
     formula = "revenue - moved_to_cost_of_sales - contribution_margin"
     result = bridges.bridge(formula, *ends, "money", *(f"basis_{basis}" for basis in bases), currency=currency)
-    table = result.table[(result.table["kind"] == "total") | (result.table.get("amount_cents", 0) != 0)]
-    table = table.assign(position=range(len(table))).reset_index(drop=True)
-    return Bridge(table, "money", result.status, result.contributions, (), None, result.missing, currency)
+    return bridges.without_zero_steps(result)

@@ -199,7 +199,7 @@ def _group_values(converted: Mapping, own: Mapping) -> dict[tuple[str, str], int
         parts = [values.get((measure, quarter)) for values in converted.values()]
         if measure == "revenue":
             parts += [-_intercompany(values, quarter) for values in converted.values()]
-            parts.append(own.get(("consolidation", quarter), 0))
+            parts.append(_consolidation(own, quarter))
         group[measure, quarter] = None if any(part is None for part in parts) else sum(parts)
     return group
 
@@ -208,17 +208,25 @@ def _intercompany(values: Mapping, quarter: str) -> int:
     return values.get(("intercompany_revenue", quarter)) or 0
 
 
+def _consolidation(own: Mapping, quarter: str) -> int | None:
+    """What the group adds; None in a quarter that the group's books do not reach, though they reach others."""
+    known = {then for measure, then in own if measure in ("consolidation", "revenue")}
+    keeps_books = any(measure == "consolidation" for measure, _ in own)
+    return own.get(("consolidation", quarter), None if keeps_books and quarter not in known else 0)
+
+
 def _lines(converted, own, group, quarter, partial) -> pd.DataFrame:
     rows = []
     for measure in BOOKED:
         parts = [values.get((measure, quarter)) for values in converted.values()]
         booked = own.get((measure, quarter))
-        if not parts or any(part is None for part in parts) or (booked is None and measure != "revenue"):
+        unstated = booked is None and measure != "revenue"
+        if not parts or unstated or any(part is None for part in [*parts, group.get((measure, quarter))]):
             continue
         eliminated = (
             -sum(_intercompany(values, quarter) for values in converted.values()) if measure == "revenue" else 0
         )
-        added = own.get(("consolidation", quarter), 0) if measure == "revenue" else 0
+        added = _consolidation(own, quarter) if measure == "revenue" else 0
         computed = group[measure, quarter]
         left = None if booked is None or partial else booked - computed
         rows.append((measure, sum(parts), eliminated, added, computed, None if partial else booked, left))
@@ -272,9 +280,18 @@ def customers_of_all_units(
     return measures.from_orders(tables["orders"], tables.get("customers"), group_currency, fx_rates, group_currency)
 
 
+def currency_of(table: pd.DataFrame | None) -> str:
+    """The currency of a unit's measures."""
+    found = [] if table is None else table.loc[table["value_unit"] == "money", "currency"].unique()
+    return str(found[0]) if len(found) else ""
+
+
 def by_unit(
-    cards: Mapping[str, pd.DataFrame | None], catalogue: Catalogue, currencies: Mapping[str, str], language="en"
-):
+    cards: Mapping[str, pd.DataFrame | None],
+    catalogue: Catalogue,
+    units: Mapping[str, pd.DataFrame | None],
+    language: str = "en",
+) -> pd.DataFrame:
     """
     KPIs in rows, units in columns, finance basis where there is one; each money figure in its unit's own currency.
 
@@ -284,8 +301,8 @@ def by_unit(
         Saved `reconciliation_kpis` of each unit; None where a unit has no result.
     catalogue : Catalogue
         Gives the order and the names.
-    currencies : mapping
-        Currency of each unit.
+    units : mapping
+        Saved measures of each unit, which tell its currency.
     language : str
     """
     _ = text.translator(language)
@@ -293,7 +310,7 @@ def by_unit(
     for unit, card in cards.items():
         columns[unit] = {}
         for row in [] if card is None else card.sort_values("basis", kind="stable").to_dict("records"):
-            figure = written(row["actual"], row["value_unit"], language, currencies.get(unit, ""))
+            figure = written(row["actual"], row["value_unit"], language, currency_of(units.get(unit)))
             figure = _("n/m") if row["status"] == "not_meaningful" else figure
             columns[unit].setdefault(row["kpi"], figure)
     listed = [kpi for kpi in catalogue.kpis if any(kpi.id in figures for figures in columns.values())]

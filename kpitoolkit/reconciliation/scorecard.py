@@ -44,7 +44,10 @@ class Scorecard:
     def shown(self, language: str = "en") -> pd.DataFrame:
         """Names and figures for the page: n/m for what means nothing; no columns of targets where there are none."""
         _ = text.translator(language)
-        frame = self.table[["basis", *_FIGURES, "attainment", "owner"]].astype({name: object for name in _FIGURES})
+        frame = self.table[["basis", *_FIGURES, "attainment", "owner"]].copy()
+        for figure in _FIGURES:
+            rounded = bridges.for_page(frame[figure], self.table["value_unit"])
+            frame[figure] = pd.Series(rounded, index=frame.index, dtype=object)
         for figure, status in (
             ("actual", "status"),
             ("last_year", "last_year_status"),

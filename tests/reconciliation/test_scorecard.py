@@ -195,6 +195,14 @@ def test_a_missing_rate_gives_no_figure_never_one():
     found.plot()
 
 
+def test_a_quarter_before_the_groups_own_books_has_no_group_revenue():
+    units = {"a": table(revenue={THEN: 90_00, NOW: 100_00}), "b": table(revenue={THEN: 10_00, NOW: 10_00})}
+    found = rollup.roll_up(units, NOW, stated=stated(revenue=105_00, consolidation=-5_00))
+    values = measures.at(found.measures, NOW)
+    assert values["revenue"] == 105_00 and values["revenue_year_ago"] is None
+    assert measures.at(rollup.roll_up(units, NOW).measures, NOW)["revenue_year_ago"] == 100_00
+
+
 def test_ratios_of_the_group_are_computed_again_and_customers_counted_once():
     units = {
         "a": table(revenue={NOW: 100_00}, marketing_cost={NOW: 50_00}, active_customers={NOW: 5}),

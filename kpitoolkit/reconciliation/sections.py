@@ -1,0 +1,82 @@
+"""What a page reads, and what it does with a result that was not examined: say so, and draw and save nothing."""
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from kpitoolkit import tables, text
+from kpitoolkit.parameters import quarter_bounds
+from kpitoolkit.reconciliation import measures
+
+_LEDGER_BRIDGES = ("returns", "invoices", "targets")
+_TIMES = {"orders": "time", "platform_claims": "conversion_time", "customers": "first_order_date"}
+
+
+def tables_to_read(declared: Iterable[str]) -> list[str]:
+    """Which of the declared tables the reconciliation of a unit reads.
+
+    Examples
+    --------
+    >>> tables_to_read({"financials", "touchpoints"}), tables_to_read({"returns", "ledger"})
+    (['financials'], ['ledger', 'returns'])
+    """
+    declared = set(declared)
+    return sorted({*measures.tables_needed(declared), *(declared & set(_LEDGER_BRIDGES))})
+
+
+def tables_of_group(declared: Iterable[str]) -> list[str]:
+    """Which of the declared tables the group's page reads: its own books, rates, targets, and all orders."""
+    own = {"ledger", "financials", "fx_rates", "targets", "orders", "customers"}
+    return sorted(own & set(declared))
+
+
+def arrival(given: Mapping[str, pd.DataFrame], quarter: str) -> pd.DataFrame:
+    """
+    What arrived: rows of each dated table, those of the quarter, first and last day.
+
+    Returns
+    -------
+    DataFrame
+        `table, rows, rows_in_quarter, first_day, last_day`.
+    """
+    rows = []
+    for name, frame in given.items():
+        if "quarter" in frame:
+            bounds = {then: quarter_bounds(then) for then in frame["quarter"].unique()}
+            first, last = (frame["quarter"].map({q: b[end] for q, b in bounds.items()}) for end in (0, 1))
+            inside = frame["quarter"] == quarter
+        else:
+            first = last = frame[_TIMES.get(name, "date")]
+            start, end = quarter_bounds(quarter)
+            inside = (first >= start) & (first < end + pd.Timedelta(days=1))
+        rows.append((name, len(frame), int(inside.sum()), first.min(), last.max()))
+    return pd.DataFrame(rows, columns=["table", "rows", "rows_in_quarter", "first_day", "last_day"])
+
+
+def examined(result) -> bool:
+    """Tell whether a result has anything to show: rows, and not only steps that were not examined."""
+    table = result.table
+    return bool(len(table)) and ("kind" not in table or bool((table["kind"] != "not_examined").any()))
+
+
+def draw(result, language: str = "en", **choices) -> Axes | None:
+    """Draw a result; without anything to draw, nothing."""
+    return result.plot(language=language, **choices) if examined(result) else None
+
+
+def findings(result, language: str = "en") -> list[str]:
+    """Findings of a bridge to the ledger; one sentence where none of its tables is declared."""
+    _ = text.translator(language)
+    if not examined(result):
+        return [_("Not examined: the tables that this bridge needs are not declared.")]
+    return list(result.findings(language))
+
+
+def save(result, place: tables.Workspace, notebook: str, table: str) -> None:
+    """Save a result's table; a result that was not examined leaves no table, not even one of an earlier run."""
+    if examined(result):
+        tables.save(result.table, place, notebook, table)
+        return
+    for suffix in (".parquet", ".csv"):
+        (place.save_dir / "tables" / f"{notebook}_{table}{suffix}").unlink(missing_ok=True)

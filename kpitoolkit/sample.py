@@ -1,7 +1,14 @@
 """The sample company: one company whose truth is known, written as an analyst would receive it.
 
-Units ``retail-it``, ``online-eu``, ``b2b`` (EUR) and ``retail-uk`` (GBP); current quarter 2026Q3. What is known by
-construction stands in ``truth/`` beside the files: tests read it, analyses never do.
+Units ``retail-it``, ``online-eu``, ``b2b`` (EUR) and ``retail-uk`` (GBP); current quarter 2026Q3. Spend, ledger and
+controls cover seven years; touchpoints and claims five quarters; orders and returns one quarter more, because returns,
+cut-off and retention of the first need it. All times are UTC.
+
+What is known by construction stands in ``truth/`` beside the files, money in cents of the unit's currency; tests read
+it, analyses never do: ``response`` (by channel; spend net of VAT, over the last 156 weeks), ``baseline`` (the weekly
+series and its parts), ``controls`` (effects), ``claims`` (cause of each claim), ``orders_to_ledger`` and
+``spend_to_ledger`` (row by row; VAT, shipping, discounts and suppliers' share as one row), and their totals
+``bridge_totals`` and ``spend_totals``.
 """
 
 import hashlib
@@ -39,10 +46,15 @@ def write(folder: str | Path, seed: int = SEED, scale: float = 1.0) -> Path:
     ------
     ToolkitError
         Where the folder holds something, or the scale is not above 0.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = write(Path(folder) / "company", scale=0.02)
+    ...     sorted(path.name for path in written.glob("*.parquet"))
+    ['orders.parquet', 'touchpoints.parquet']
     """
     folder = Path(folder)
-    if not (math.isfinite(scale) and scale > 0):
-        raise ToolkitError(f"scale {scale} is not above 0. Choose 1 for the whole company, 0.05 for a small one")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ToolkitError(f"{folder} is not empty. Name a new folder: nothing was written")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +78,11 @@ def ensure(scale: float = 1.0) -> Path:
     Returns
     -------
     Path
+
+    Raises
+    ------
+    ToolkitError
+        Where the scale is not above 0.
     """
     cache = Path(os.environ.get("KPITOOLKIT_CACHE") or platformdirs.user_cache_path("kpitoolkit"))
     folder = cache / f"sample-{_source_hash()}-{SEED}-{scale:g}"
@@ -83,6 +100,8 @@ def ensure(scale: float = 1.0) -> Path:
 
 
 def _generate(beside: Path, name: str, seed: int, scale: float) -> Path:
+    if not (math.isfinite(scale) and scale > 0):
+        raise ToolkitError(f"scale {scale} is not above 0. Choose 1 for the whole company, 0.05 for a small one")
     from kpitoolkit import _sample_company, _sample_files  # tens of milliseconds that a cached copy does not need
 
     temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=beside))

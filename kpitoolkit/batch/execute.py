@@ -8,6 +8,15 @@ _START_SECONDS = 120
 _MARKER = "papermill-error-cell-tag"
 
 
+def load():
+    """Import what runs notebooks: a second that a run in which nothing changed does not need."""
+    import papermill
+
+    from kpitoolkit.batch import kernels
+
+    return papermill, kernels
+
+
 def execute(source: Path, target: Path, values: Mapping[str, object], lasting: Mapping[str, str]) -> None:
     """Run a notebook with values for its parameters; the notebook that ran is kept even where a cell fails.
 
@@ -25,18 +34,15 @@ def execute(source: Path, target: Path, values: Mapping[str, object], lasting: M
     papermill.exceptions.PapermillExecutionError
         Where a cell fails.
     """
-    import papermill  # a second that a run in which nothing changed does not need
-
-    from kpitoolkit.batch.kernels import KERNEL_NAME, BatchKernelManager
-
+    papermill, kernels = load()
     try:
         papermill.execute_notebook(
             _literal(source),
             _literal(target),
             dict(values),
-            kernel_name=KERNEL_NAME,
+            kernel_name=kernels.KERNEL_NAME,
             engine_name="nbclient",
-            kernel_manager_class=BatchKernelManager,
+            kernel_manager_class=kernels.BatchKernelManager,
             start_timeout=_START_SECONDS,
             progress_bar=False,
         )

@@ -19,7 +19,7 @@ from pathlib import Path
 from kpitoolkit import parameters, tables
 from kpitoolkit.batch import record
 from kpitoolkit.batch.check import check_names, check_unit
-from kpitoolkit.batch.execute import execute
+from kpitoolkit.batch.execute import execute, load
 from kpitoolkit.batch.plan import Notebook, read_notebooks
 from kpitoolkit.batch.publish import inside, move, only_run, publish
 from kpitoolkit.batch.record import GOOD, Entry
@@ -51,7 +51,11 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One run: what was asked for, where it works, and what is known so far."""
+    """One run: what was asked for, where it works, and what is known so far.
+
+    Kernels run side by side; what this process does itself, reading tables and rendering pages, it does one at a time:
+    libraries load parts of themselves at first use, which two threads may not do at once.
+    """
 
     case: Case
     home: Path
@@ -68,6 +72,7 @@ class Batch:
     data: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def stated(self, unit: str) -> Parameters:
@@ -222,7 +227,8 @@ def _run_unit(batch: Batch, unit: str) -> None:
             _report(batch, replace(before, status="unchanged"))
             continue
         if faults is None:
-            faults = [] if unit == GROUP_UNIT else check_unit(batch.case, batch.stated(unit))
+            with batch.one_at_a_time:
+                faults = [] if unit == GROUP_UNIT else check_unit(batch.case, batch.stated(unit))
         if faults:
             _report(batch, replace(job, status="refused", message="\n".join(faults)))
             continue
@@ -278,8 +284,11 @@ def _make(batch: Batch, notebook: Notebook, job: Entry) -> Entry:
     done = replace(job, git=record.git_commit(), finished=_now())
     rendered = (pages / f"{stem}.ipynb", pages / f"{stem}.html")
     try:
+        with batch.one_at_a_time:
+            load()
         execute(notebook.path, pages / f"{stem}.ipynb", values, lasting)
-        render_page(*rendered, stated, done, batch.case.name, batch.data[unit])
+        with batch.one_at_a_time:
+            render_page(*rendered, stated, done, batch.case.name, batch.data[unit])
         files = {f"{unit}/tables/{path.name}": path for path in sorted((made / "tables").glob("*")) if path.is_file()}
         files |= {f"{unit}/{stem}.{kind}": pages / f"{stem}.{kind}" for kind in ("ipynb", "html")}
         outputs = {name: record.file_digest(path) for name, path in files.items()}
@@ -287,7 +296,8 @@ def _make(batch: Batch, notebook: Notebook, job: Entry) -> Entry:
         publish(batch.home, files, before.outputs if before else ())
     except Exception as error:
         failed = replace(done, message=one_line(error), seconds=round(time.monotonic() - began, 1))
-        render_failure(*rendered, stated, failed, batch.case.name, batch.data[unit])
+        with batch.one_at_a_time:
+            render_failure(*rendered, stated, failed, batch.case.name, batch.data[unit])
         for path in sorted(pages.glob(f"{stem}.*")):
             move(path, inside(batch.home, f"failed/{unit}/{path.name}"))
         return failed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kpitoolkit.batch import record
+from kpitoolkit.batch import record, runner
 from kpitoolkit.batch.publish import only_run
 from kpitoolkit.batch.runner import one_line, run_case
 from kpitoolkit.errors import Faults, ToolkitError
@@ -241,6 +241,25 @@ def test_hostile_parameter_files_are_refused(tiny, tmp_path, content, said):
     with pytest.raises(Faults, match=said):
         run_case(tiny, output=tmp_path / "outputs", notebooks_dir=NOTEBOOKS)
     assert not (tmp_path / "outputs").exists()
+
+
+def test_this_process_reads_and_renders_one_at_a_time(tiny, tmp_path, monkeypatch):
+    """Two threads that import parts of one library at once may find it half imported (seen with openpyxl)."""
+    inside, most = [], []
+
+    def busy(*said):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        return []
+
+    for name in ("check_unit", "render_page", "render_failure", "load"):
+        monkeypatch.setattr(runner, name, busy)
+    monkeypatch.setattr(runner, "execute", lambda *said: None)
+    run_case(tiny, output=tmp_path / "outputs", notebooks_dir=NOTEBOOKS, jobs=3)
+    assert len(most) >= 9
+    assert max(most) == 1
 
 
 def test_one_run_of_a_case_at_a_time(tiny, tmp_path):

@@ -96,7 +96,7 @@ def blocks(source: str) -> list[str]:
 
 
 def needs_translation(block: str) -> bool:
-    """Tell whether a block holds words: a displayed formula alone has none."""
+    """Tell whether a block must have a translation: a displayed formula alone may stay as it is."""
     return not _ONLY_FORMULA.fullmatch(block)
 
 
@@ -109,7 +109,7 @@ def prose(source: str, language: str) -> str:
     '<p>The share is <math display="inline"><mrow><mi>s</mi></mrow></math> and &lt;b&gt;.</p>'
     """
     _ = text.translator(language)
-    translated = "\n\n".join(_(block) if needs_translation(block) else block for block in blocks(source))
+    translated = "\n\n".join(_(block) for block in blocks(source))
     return cleaned(_markdown()(translated)).strip()
 
 
@@ -160,8 +160,12 @@ def picture(png: str, description: str, shrink: int = 1) -> str:
     flat.paste(image, mask=image.getchannel("A"))
     if shrink > 1:
         flat = flat.resize((max(1, flat.width // shrink), max(1, flat.height // shrink)), Image.Resampling.LANCZOS)
+    few = flat.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    colours = few.getpalette()
+    near_white = [min(colours[i : i + 3]) >= 250 for i in range(0, len(colours), 3)]
+    few.putpalette([255 if near_white[i // 3] else value for i, value in enumerate(colours)])
     small = io.BytesIO()
-    flat.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    few.save(small, "PNG", optimize=True)
     encoded = base64.b64encode(small.getvalue()).decode("ascii")
     return f'<img alt="{escape(description)}" width="{width}" src="data:image/png;base64,{encoded}">'
 

@@ -177,7 +177,8 @@ def index(
     notebooks = list(dict.fromkeys(entry["notebook"] for entry in entries))
     units = list(dict.fromkeys(entry["unit"] for entry in entries))
     found = {(entry["unit"], entry["notebook"]): entry for entry in entries}
-    names = {entry["unit"]: entry.get("unit_name") or text.label(entry["unit"], language) for entry in entries}
+    names = {unit: text.label(unit, language) for unit in units}
+    names |= {entry["unit"]: entry["unit_name"] for entry in entries if entry.get("unit_name")}
     rows = []
     for unit in units:
         cells = []

@@ -154,7 +154,7 @@ def intervals(
     names = [canvas.wrapped(text.label(str(name), language)) for name in frame[label]]
     data = pd.DataFrame({key: canvas.floats(frame[column]) for key, column in [("v", value), ("l", low), ("h", high)]})
     with canvas.style():
-        ax = canvas.axes(ax, 0.26 * max(1, len(frame)) + 0.75)
+        ax = canvas.axes(ax, 0.22 * max(1, len(frame)) + 0.65)
         beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center_baseline"}
         written = [canvas.figure_text(v, value_format, language, currency) for v in data["v"]]
         figures = [

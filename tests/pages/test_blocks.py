@@ -1,0 +1,53 @@
+"""Tables and findings: the reader's words and separators, everything from data escaped."""
+
+import pandas as pd
+
+from kpitoolkit import pages
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def test_a_table_by_hand():
+    frame = pd.DataFrame(
+        {
+            "channel": ["search_paid", "tv"],
+            "value_cents": pd.array([123_456_789, None], dtype="Int64"),
+            "share": [0.25, 0.75],
+            "quarter": ["2026Q3", "2026Q2"],
+            "kind": ["step", "total"],
+        }
+    )
+    shown = pages.table(frame, "it", {"share": "percent"}, caption="Una prova")
+    for cell in (
+        ">search paid<",
+        ">1.234.568<",
+        ">nessun dato<",
+        ">25,0%<",
+        ">3º trimestre 2026<",
+        ">Una prova<",
+        ">Quota<",
+    ):
+        assert cell in shown.html
+    assert shown.html.count('class="kt-total"') == 1
+    assert ", €</th>" in shown.html
+    assert "search paid" in repr(shown) and "<" not in repr(shown)
+
+
+def test_one_format_a_row():
+    frame = pd.DataFrame({"kpi": ["revenue", "margin"], "actual": [123_400.0, 0.318]})
+    shown = pages.table(frame, "it", {"actual": ["money", "share"]})
+    assert f"1.234{NO_BREAK}€" in shown.html and "31,8%" in shown.html
+
+
+def test_data_never_becomes_markup():
+    frame = pd.DataFrame({"<script>": ["<img src=x onerror=alert(1)>"], "b": ['"><script>']})
+    for piece in (
+        pages.table(frame, "en", caption="<i>").html,
+        pages.findings(["<script>alert(1)</script>"]).html,
+        pages.note("<b>").html,
+    ):
+        assert "<script" not in piece and "<img" not in piece and "<i>" not in piece and "<b>" not in piece
+
+
+def test_an_empty_table_says_so():
+    assert "No rows." in pages.table(pd.DataFrame({"channel": []}), "en").html

@@ -1,0 +1,139 @@
+"""The summary's blocks: each sentence with its number, what is missing said, bridges shortened to the cent."""
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kpitoolkit.pages import summary
+
+KPIS = pd.DataFrame(
+    {
+        "kpi": ["revenue", "revenue", "contribution_margin"],
+        "basis": ["finance", "marketing", "finance"],
+        "actual": [1_241_100_000.0, 981_200_000.0, 394_000_000.0],
+        "target": [1_264_000_000.0, None, None],
+        "last_year": [1_192_000_000.0, None, 390_000_000.0],
+        "name_en": ["Net revenue", "Net revenue", "Contribution margin"],
+        "version": [1, 1, 2],
+    }
+)
+CLAIMS = pd.DataFrame(
+    {
+        "position": range(5),
+        "step": ["claimed", "currency", "view_through", "unexplained", "matched_gross"],
+        "kind": ["total", "not_examined", "step", "unexplained", "total"],
+        "amount_cents": pd.array([981_200_000, None, -320_600_000, 0, 660_600_000], dtype="Int64"),
+    }
+)
+
+
+def told(sentences):
+    return " ".join(sentences).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_headline_by_hand():
+    facts = summary.headline_facts(KPIS, CLAIMS)
+    assert facts.set_index("item")["value"].dropna().to_dict() == {
+        "booked_revenue": 1_241_100_000,
+        "change_on_last_year": pytest.approx(0.04119, abs=1e-5),
+        "variance_from_target": pytest.approx(-0.01812, abs=1e-5),
+        "claimed": 981_200_000,
+        "matched_gross": 660_600_000,
+    }
+    said = told(summary.headline(facts, "it", "EUR"))
+    assert "12,41 Mln €: +4,1% sullo stesso trimestre dell'anno precedente, −1,8% sul budget" in said
+    assert "9,81 Mln €" in said and "6,61 Mln €" in said
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (["actual"], "There is no figure for booked revenue"),
+        (["target"], "No target is declared."),
+        (["last_year"], "There is no figure of a year ago."),
+        (["target", "last_year"], "There is neither a figure of a year ago nor a target."),
+    ],
+)
+def test_headline_says_what_is_missing(missing, said):
+    kpis = KPIS.assign(**{name: float("nan") for name in missing})
+    assert said in told(summary.headline(summary.headline_facts(kpis, None), "en", "EUR"))
+
+
+def test_nothing_at_all():
+    facts = summary.headline_facts(None, None)
+    assert facts["value"].isna().all()
+    assert len(summary.headline(facts, "en", "EUR")) == 1
+    names = ["reconciliation", "claims", "spend", "attribution", "regression"]
+    said = summary.missing(dict.fromkeys(names), set(), "it")
+    assert len(said) == 5 and all("dichiarat" in sentence or "dichiarano" in sentence for sentence in said)
+
+
+def test_a_result_that_was_not_made_is_not_called_undeclared():
+    said = summary.missing({"attribution": None}, {"touchpoints"}, "en")
+    assert said == ["The result “attribution” is missing, although its data are declared: see the index of this run."]
+
+
+def test_the_header_escapes_and_sets_amounts_bold():
+    html = summary.header("<script>alert(1)</script>", "2026Q3", ["Was €12.41M, <b>x</b>."], "en", [("<i>", True)]).html
+    assert "<script" not in html and "<b>" not in html and "<i>" not in html
+    assert "<strong>€12.41M</strong>" in html
+
+
+def test_unexplained_against_the_threshold():
+    checks = pd.DataFrame(
+        {
+            "check": ["net_unexplained", "gross_unexplained", "spend_net_unexplained", "booked_again", "claimed_again"],
+            "value_cents": pd.array([1_600_000, 9_000_000, None, 0, 1], dtype="Int64"),
+            "threshold_cents": pd.array([6_205_500, 4_654_100, None, 0, 0], dtype="Int64"),
+            "passed": pd.array([True, False, None, True, False], dtype="boolean"),
+        }
+    )
+    said = [s.replace("\N{NO-BREAK SPACE}", " ") for s in summary.unexplained(checks, KPIS, "en", "EUR")]
+    assert [s[0] for s in said] == ["✓", "✗", "–", "✗"]
+    assert "16,000 € (0.13% of booked revenue), within the threshold of 62,055 €" in said[0]
+    assert "blocks sign-off" in said[1]
+    assert said[3].endswith("1 of 2.")
+    assert [warns for _words, warns in summary.marks(checks, "en")] == [True]
+    assert summary.marks(checks[checks["passed"].fillna(True)], "en") == []
+
+
+def test_without_claims_the_bridge_is_what_moved_the_year():
+    drivers = pd.DataFrame(
+        {
+            "kpi": "contribution_margin",
+            "decomposition": ["by_line", "by_line", "by_members", "by_members"],
+            "driver": ["revenue", "marketing_cost", "members", "price"],
+            "from_quarter": "2025Q3",
+            "to_quarter": "2026Q3",
+            "contribution": [5_000_000, -1_000_001, 1, 2],
+        }
+    )
+    table, title = summary.bridge(None, drivers, KPIS, "2026Q3", "en")
+    assert title == "Contribution margin: what changed on last year"
+    assert table["step"].tolist() == ["Q3 2025", "revenue", "marketing_cost", "unexplained", "Q3 2026"]
+    assert table["amount_cents"].tolist() == [390_000_000, 5_000_000, -1_000_001, 1, 394_000_000]
+    assert summary.closes(table)
+    assert summary.bridge(None, drivers, KPIS, "2024Q3", "en")[0] is None
+    assert summary.bridge(None, None, None, "2026Q3", "en")[0] is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(-(10**9), 10**9), max_size=9), min_size=1, max_size=3), st.integers(0, 5))
+def test_a_shortened_bridge_still_closes(sections, most):
+    level, rows = 1000, [("start", "total", 1000)]
+    for number, steps in enumerate(sections):
+        rows += [(f"s{number}_{i}", "step", amount) for i, amount in enumerate(steps)] + [("gap", "not_examined", None)]
+        level += sum(steps)
+        rows.append((f"total{number}", "total", level))
+    table = pd.DataFrame(rows, columns=["step", "kind", "amount_cents"]).astype({"amount_cents": "Int64"})
+    table.insert(0, "position", range(len(table)))
+    short = summary.shortened(table, most)
+    assert summary.closes(table) and summary.closes(short)
+    totals = short.loc[short["kind"] == "total", "amount_cents"].tolist()
+    assert totals == table.loc[table["kind"] == "total", "amount_cents"].tolist()
+    assert ((short["kind"] == "step").groupby((short["kind"] == "total").cumsum()).sum() <= most + 1).all()
+
+
+def test_closes_sees_a_missing_cent():
+    assert not summary.closes(CLAIMS.assign(amount_cents=[981_200_000, None, -320_600_000, 0, 660_600_001]))

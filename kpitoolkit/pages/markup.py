@@ -1,6 +1,7 @@
 """What a notebook holds, as a page may show it: prose translated, formulas as MathML, HTML cleaned, images small."""
 
 import base64
+import html
 import io
 import re
 import struct
@@ -9,7 +10,6 @@ from functools import cache
 import mistune
 import nh3
 from latex2mathml.converter import convert as to_mathml
-from markupsafe import escape
 from PIL import Image
 
 from kpitoolkit import text
@@ -57,7 +57,7 @@ _ONLY_FORMULA = re.compile(r"\s*\$\$.*\$\$\s*", re.DOTALL)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-def cleaned(html: str) -> str:
+def cleaned(piece: str) -> str:
     """Keep tables, words, formulas and drawings of some HTML; drop scripts, handlers, styles and outside addresses.
 
     Examples
@@ -68,7 +68,7 @@ def cleaned(html: str) -> str:
     '<a>there</a> <a href="summary.it.html">here</a>'
     """
     return nh3.clean(
-        html,
+        piece,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         url_schemes=set(),
@@ -131,7 +131,7 @@ def mathml(formula: str, display: str) -> str:
     try:
         return to_mathml(formula.strip(), display=display)
     except Exception:  # the converter raises a class of its own for every fault
-        return f"<code>{escape(formula.strip())}</code>"
+        return f"<code>{html.escape(formula.strip())}</code>"
 
 
 def without_colours(output: str) -> str:
@@ -167,7 +167,7 @@ def picture(png: str, description: str, shrink: int = 1) -> str:
     small = io.BytesIO()
     few.save(small, "PNG", optimize=True)
     encoded = base64.b64encode(small.getvalue()).decode("ascii")
-    return f'<img alt="{escape(description)}" width="{width}" src="data:image/png;base64,{encoded}">'
+    return f'<img alt="{html.escape(description)}" width="{width}" src="data:image/png;base64,{encoded}">'
 
 
 def _dots_per_inch(content: bytes) -> float:

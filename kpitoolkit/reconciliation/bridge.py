@@ -6,6 +6,7 @@ the parts could change, so that no order is privileged. All of it is computed in
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -83,7 +84,8 @@ class Bridge:
         percent = drawn.value_unit == "share"
         unit = drawn.currency if drawn.value_unit in ("money", "money_per_unit") else ""
         form = {"value_format": "percent"} if percent else {}
-        return plots.waterfall(drawn.table, value=drawn.value, ax=ax, language=language, currency=unit, **form)
+        table = drawn.table.assign(step=[as_words(step, language) for step in drawn.table["step"]])
+        return plots.waterfall(table, value=drawn.value, ax=ax, language=language, currency=unit, **form)
 
     def findings(self, language="en") -> list[str]:
         """State the change, its largest step, and how much the method matters."""
@@ -123,6 +125,13 @@ class Bridge:
             self.currency,
             signed,
         )
+
+
+def as_words(step: str, language: str) -> str:
+    """A total's key as readers write it, where it is a quarter or a classification basis; other keys as they are."""
+    if step.startswith("basis_"):
+        return text.translator(language)("Basis {basis}").format(basis=step.removeprefix("basis_"))
+    return text.quarter(step, language) if re.fullmatch(r"\d{4}Q[1-4]", step) else step
 
 
 def cents_per_unit(value_unit: str) -> int:

@@ -38,15 +38,14 @@ class Drivers:
         """The table with the KPIs' names."""
         frame = self.table[["kpi", "decomposition", "driver", "contribution"]].copy()
         frame["kpi"] = [getattr(self.names[kpi], language) for kpi in frame["kpi"]]
-        frame["contribution"] = pd.Series(
-            bridges.for_page(frame["contribution"], self.table["value_unit"]), index=frame.index, dtype=object
-        )
+        written = bridges.for_page(frame.pop("contribution"), self.table["value_unit"])
+        frame["change"] = pd.Series(written, index=frame.index, dtype=object)
         return frame
 
     @property
     def formats(self) -> dict[str, list[str] | str]:
         """How ``shown`` is written."""
-        return {"kpi": "text", "contribution": [bridges.FORMATS[unit] for unit in self.table["value_unit"]]}
+        return {"kpi": "text", "change": [bridges.FORMATS[unit] for unit in self.table["value_unit"]]}
 
     def plot(self, ax=None, language="en", kpi="contribution_margin"):
         """Draw the bridge of one KPI from the earlier quarter to the later one."""

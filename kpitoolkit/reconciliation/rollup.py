@@ -291,7 +291,7 @@ def by_unit(
     catalogue: Catalogue,
     units: Mapping[str, pd.DataFrame | None],
     language: str = "en",
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, list[str] | str]]:
     """
     KPIs in rows, units in columns, finance basis where there is one; each money figure in its unit's own currency.
 
@@ -304,17 +304,27 @@ def by_unit(
     units : mapping
         Saved measures of each unit, which tell its currency.
     language : str
+
+    Returns
+    -------
+    DataFrame, dict
+        For ``pages.table``: the table, and one format a column or a cell.
     """
     _ = text.translator(language)
-    columns: dict[str, dict[str, str]] = {}
+    columns: dict[str, dict[str, tuple[object, str]]] = {unit: {} for unit in cards}
     for unit, card in cards.items():
-        columns[unit] = {}
         for row in [] if card is None else card.sort_values("basis", kind="stable").to_dict("records"):
-            figure = written(row["actual"], row["value_unit"], language, currency_of(units.get(unit)))
-            figure = _("n/m") if row["status"] == "not_meaningful" else figure
-            columns[unit].setdefault(row["kpi"], figure)
+            figure, form = row["actual"], bridges.FORMATS[row["value_unit"]]
+            if row["status"] == "not_meaningful":
+                figure, form = _("n/m"), "text"
+            elif row["value_unit"] in ("money", "money_per_unit"):
+                figure, form = written(figure, row["value_unit"], language, currency_of(units.get(unit))), "text"
+            columns[unit].setdefault(row["kpi"], (figure, form))
     listed = [kpi for kpi in catalogue.kpis if any(kpi.id in figures for figures in columns.values())]
     frame = pd.DataFrame({"kpi": [getattr(kpi.name, language) for kpi in listed]})
+    formats: dict[str, list[str] | str] = {"kpi": "text"}
     for unit, figures in columns.items():
-        frame[unit] = [figures.get(kpi.id, _("no figure")) for kpi in listed]
-    return frame
+        cells = [figures.get(kpi.id, (None, "number0")) for kpi in listed]
+        frame[unit] = pd.Series([figure for figure, _form in cells], dtype=object)
+        formats[unit] = [form for _figure, form in cells]
+    return frame, formats

@@ -56,7 +56,8 @@ class Scorecard:
             frame.loc[self.table[status] == "not_meaningful", figure] = _("n/m")
         frame.insert(0, "kpi", self.table[f"name_{language}"])
         untargeted = [] if self.table["target"].notna().any() else ["target", "variance", "attainment"]
-        return frame.drop(columns=untargeted)
+        one_basis = ["basis"] if (self.table["basis"] == "finance").all() else []
+        return frame.drop(columns=untargeted + one_basis)
 
     @property
     def formats(self) -> dict[str, list[str] | str]:

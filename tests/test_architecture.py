@@ -36,7 +36,7 @@ BELOW["cli"] = DATA | {"plots", "pages", "batch"}
 
 def room_of(path: Path) -> str:
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return "sample" if part.startswith("_sample") or part == "sample" else part
+    return part
 
 
 def imported_rooms(path: Path) -> set[str]:
@@ -48,7 +48,7 @@ def imported_rooms(path: Path) -> set[str]:
             parts = node.module.split(".")
             rooms |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
-    return {"sample" if room.startswith("_sample") else room for room in rooms} - {"__version__"}
+    return rooms - {"__version__"}
 
 
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")

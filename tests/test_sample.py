@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from kpitoolkit import _sample_weeks, sample, tables
-from kpitoolkit._sample_spec import UNITS, half_even, in_foreign_currency, in_unit_currency, spread
+from kpitoolkit import sample, tables
 from kpitoolkit.contracts import CONTRACTS
 from kpitoolkit.errors import ToolkitError
+from kpitoolkit.sample import weeks as sample_weeks
+from kpitoolkit.sample.spec import UNITS, half_even, in_foreign_currency, in_unit_currency, spread
 
 SMALL = 0.05
 REVENUE = ("4000", "4100", "4110", "4200", "4300", "4400", "4500", "4900")
@@ -116,7 +117,7 @@ def test_a_scale_must_be_above_zero(tmp_path, scale):
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr("kpitoolkit._sample_files.write_workbook", lambda *_: 1 / 0)
+    monkeypatch.setattr("kpitoolkit.sample.files.write_workbook", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         sample.write(tmp_path / "half", scale=SMALL)
     assert not list(tmp_path.iterdir())
@@ -496,5 +497,5 @@ def test_adstock_by_hand():
     spend = np.zeros(20)
     spend[0] = 1.0
     weights = 0.5 ** np.arange(13)
-    assert np.allclose(_sample_weeks.adstock(spend, 0.5)[:13], weights / weights.sum())
-    assert (_sample_weeks.adstock(spend, 0.5)[13:] == 0).all()
+    assert np.allclose(sample_weeks.adstock(spend, 0.5)[:13], weights / weights.sum())
+    assert (sample_weeks.adstock(spend, 0.5)[13:] == 0).all()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kpitoolkit._sample_spec import (
+from kpitoolkit.sample.spec import (
     EVENTS_FROM,
     FIRST_DAY,
     FIRST_MONDAY,

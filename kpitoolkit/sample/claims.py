@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from kpitoolkit._sample_orders import identifiers
-from kpitoolkit._sample_spec import (
+from kpitoolkit.sample.orders import identifiers
+from kpitoolkit.sample.spec import (
     BRIDGED,
     EVENTS_FROM,
     LAST_DAY,

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from kpitoolkit._sample_books import MONTHS, Book
-from kpitoolkit._sample_orders import identifiers
-from kpitoolkit._sample_spec import (
+from kpitoolkit.sample.books import MONTHS, Book
+from kpitoolkit.sample.orders import identifiers
+from kpitoolkit.sample.spec import (
     BRIDGED,
     FIRST_DAY,
     LAST_DAY,

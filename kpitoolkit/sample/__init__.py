@@ -102,12 +102,12 @@ def ensure(scale: float = 1.0) -> Path:
 def _generate(beside: Path, name: str, seed: int, scale: float) -> Path:
     if not (math.isfinite(scale) and scale > 0):
         raise ToolkitError(f"scale {scale} is not above 0. Choose 1 for the whole company, 0.05 for a small one")
-    from kpitoolkit import _sample_company, _sample_files  # tens of milliseconds that a cached copy does not need
+    from kpitoolkit.sample import company, files  # tens of milliseconds that a cached copy does not need
 
     temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=beside))
     try:
-        tables, truth = _sample_company.build(seed, scale)
-        _sample_files.write_all(temporary, tables, truth)
+        tables, truth = company.build(seed, scale)
+        files.write_all(temporary, tables, truth)
         temporary.chmod(0o755)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -117,6 +117,6 @@ def _generate(beside: Path, name: str, seed: int, scale: float) -> Path:
 
 def _source_hash() -> str:
     digest = hashlib.sha256()
-    for path in sorted([Path(__file__), *Path(__file__).parent.glob("_sample_*.py")]):
+    for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kpitoolkit._sample_spec import (
+from kpitoolkit.sample.spec import (
     ADSTOCK_WEEKS,
     FIRST_DAY,
     FIRST_MONDAY,

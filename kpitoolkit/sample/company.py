@@ -4,12 +4,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kpitoolkit import _sample_books as books
-from kpitoolkit import _sample_claims as claims
-from kpitoolkit import _sample_marketing as marketing
-from kpitoolkit import _sample_orders as orders
-from kpitoolkit import _sample_weeks as weeks
-from kpitoolkit._sample_spec import BRIDGED, QUARTERS, RATE_ONE, RATES, UNITS, half_even, quarter_end, quarter_index
+from kpitoolkit.sample import books, claims, marketing, orders, weeks
+from kpitoolkit.sample.spec import BRIDGED, QUARTERS, RATE_ONE, RATES, UNITS, half_even, quarter_end, quarter_index
 
 TARGET_QUARTERS = ("2025Q3", "2026Q3")
 # What was promised, as a share of what came, by unit and for the group: some targets are met, some are missed.

@@ -231,6 +231,39 @@ def test_repeats_change_nothing_at_order_1():
     assert credit(again, "shapley") == pytest.approx(credit(once, "shapley"))
 
 
+def test_markov_credit_in_value_equals_the_value_lost_without_the_channel():
+    lines = [("a > b > a > c", 3, 4), ("b > c > b", 2, 1), ("c", 5, 9), ("a > a > b", 1, 0), ("", 2, 0)]
+    value = {"a > b > a > c": 70.0, "b > c > b": 900.0, "c": 25.0, "a > a > b": 300.0, "": 40.0}
+    built = journeys_from_paths(paths(*((*line, value[line[0]]) for line in lines)))
+
+    def expected_value(removed=None):
+        states = ["start", "a", "b", "c"]
+        counts, worth, leaving = np.zeros((4, 4)), np.zeros(4), np.zeros(4)
+        for path, conversions, nulls in lines:
+            walk = [states.index(name) for name in ["start", *(n for n in path.split(" > ") if n)]]
+            for at, here in enumerate(walk):
+                leaving[here] += conversions + nulls
+                if at + 1 < len(walk):
+                    counts[here, walk[at + 1]] += conversions + nulls
+            worth[walk[-1]] += value[path]
+        chance, reward = counts / leaving[:, None], worth / leaving
+        if removed:
+            chance[states.index(removed)], reward[states.index(removed)] = 0, 0
+        return np.linalg.solve(np.eye(4) - chance, reward)[0]
+
+    lost = {channel: expected_value() - expected_value(channel) for channel in "abc"}
+    attributed = sum(value.values()) - 40
+    expected = {channel: attributed * amount / sum(lost.values()) for channel, amount in lost.items()}
+    assert credit(attribute(built), "markov", "value") == pytest.approx(expected | {"unattributed": 40})
+
+
+def test_intervals_hold_ninety_per_cent_of_a_count_of_rare_events():
+    result = attribute(journeys_from_paths(paths(("a", 10_000, 390_000))))
+    line = result.table.query("model == 'markov' and channel == 'a'").iloc[0]
+    assert line["high"] - line["low"] == pytest.approx(2 * 1.645 * 100, rel=0.12)
+    assert (line["high"] + line["low"]) / 2 == pytest.approx(10_000, rel=0.005)
+
+
 def test_the_same_answer_twice_and_intervals_around_it(twelve_channels):
     one, two = (attribute(journeys_from_paths(twelve_channels)).table for _ in range(2))
     pd.testing.assert_frame_equal(one, two)

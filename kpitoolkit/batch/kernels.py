@@ -64,7 +64,7 @@ class BatchKernelManager(AsyncKernelManager):
     async def start_kernel(self, **kwargs):
         """Start the kernel in the batch's environment."""
         kwargs.setdefault("env", environment(self._folder / "ipython"))
-        kwargs["extra_arguments"] = [*kwargs.get("extra_arguments", ()), "--IPKernelApp.log_level=ERROR"]
+        kwargs["extra_arguments"] = [*kwargs.get("extra_arguments", ()), "--IPKernelApp.log_level=CRITICAL"]
         await super().start_kernel(**kwargs)
 
     async def cleanup_resources(self, restart: bool = False):

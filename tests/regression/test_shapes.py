@@ -69,7 +69,7 @@ def test_autocorrelation_is_statsmodels():
 
 
 def test_errors_that_never_end_are_left_to_the_baseline():
-    assert shapes.autocorrelation_of(np.arange(15.0) ** 2, np.ones((15, 1))) == pytest.approx(1 - 4 / 15)
+    assert shapes.autocorrelation_of(np.arange(15.0) ** 2, np.ones((15, 1))) == pytest.approx(1 - 5 / 15)
 
 
 def test_averaging_is_wider_than_the_best_point_and_repeats_itself(company):

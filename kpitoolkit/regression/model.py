@@ -72,20 +72,19 @@ class Regression:
         return findings(self, language)
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
-        """Draw each channel's modelled iROAS with its 90% interval beside break-even."""
+        """Draw each channel's modelled iROAS with its 90% interval beside break-even.
+
+        Where the periods are too few for a verdict the break-even is left out: beside it, an interval would look like
+        one.
+        """
         _ = text.translator(language)
-        return plots.intervals(
-            self.table[self.table["verdict"] != "not_spent"],
-            "channel",
-            "iroas",
-            "low",
-            "high",
-            reference=self.break_even,
-            reference_label=_("Break-even"),
-            ax=ax,
-            language=language,
-            title=_("Modelled revenue per unit of spend, 90% interval (draft)"),
-        )
+        title = _("Modelled revenue per unit of spend, 90% interval (draft)")
+        rows = self.table.dropna(subset="iroas")
+        if not len(rows):
+            return _blank(ax, title, language)
+        judged = self.periods >= returns.SHORTEST[self.frequency]
+        line = {"reference": self.break_even, "reference_label": _("Break-even")} if judged else {}
+        return plots.intervals(rows, "channel", "iroas", "low", "high", **line, ax=ax, language=language, title=title)
 
     def plot_contributions(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw baseline and contributions stacked over time, with revenue as a line."""

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import logit
 
 ROUNDS_OF_AUTOCORRELATION = 3
-LARGEST_MEMORY = 0.25  # of the window; what lasts longer belongs to the baseline
+LARGEST_MEMORY = 0.2  # of the window; what lasts longer belongs to the baseline
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def search(
 def autocorrelation_of(revenue: np.ndarray, design: np.ndarray, rounds: int = 50) -> float:
     """Return the AR(1) coefficient of the errors by Cochrane-Orcutt: fit, correlate the residuals, whiten, fit again.
 
-    It is bounded so that the errors' memory, 1 / (1 - rho), stays within a quarter of the window: errors that last
+    It is bounded so that the errors' memory, 1 / (1 - rho), stays within a fifth of the window: errors that last
     longer cannot be told from the baseline, and the level of a short series would be lost with them.
 
     Examples

@@ -26,7 +26,7 @@ FAMILIES = ("in family", "half logistic", "convex", "AR(2), twice the noise")
 
 
 def simulate(seed, family):
-    """One company: revenue, spend with its carry-in, the baseline's design, true iROAS."""
+    """One company: revenue, spend with its carry-in, the baseline's design, true iROAS, true mROAS of all media."""
     draw = np.random.default_rng(seed)
     rows = WEEKS + CARRY_IN
     week = np.arange(rows)
@@ -50,13 +50,17 @@ def simulate(seed, family):
     total = spend[CARRY_IN:].sum(axis=0)
     iroas = np.exp(draw.normal(0, 0.6, CHANNELS))
     iroas *= share * WEEKS / (iroas * total).sum()
-    media = 0.0
+    media, following = 0.0, 0.0
     for channel in range(CHANNELS):
         scaled = spend[:, channel] / transforms.mean_active(spend[CARRY_IN:, channel])
         pressure = transforms.adstock(scaled, carryover[channel])[CARRY_IN:]
-        reached = transforms.saturate(pressure, half[channel], 1.8 if family == "convex" else 1.0)
+        slope = 1.8 if family == "convex" else 1.0
+        reached = transforms.saturate(pressure, half[channel], slope)
+        gained = slope * reached * (1 - reached)  # derivative by pressure, times pressure
         if family == "half logistic" and channel % 2:
             reached = np.tanh(pressure / half[channel] / 1.5)
+            gained = (1 - reached**2) * pressure / half[channel] / 1.5
+        following += iroas[channel] * total[channel] * gained.sum() / reached.sum() / total.sum()
         media = media + reached * iroas[channel] * total[channel] / reached.sum()
     ends = pd.date_range("2023-10-08", periods=WEEKS, freq="7D")
     controls = pd.DataFrame(
@@ -70,7 +74,7 @@ def simulate(seed, family):
     design = transforms.baseline_design(ends, "week", controls)
     effects = np.r_[1 - share, draw.normal(0, 0.05), draw.normal(0, [0.1, 0.1, 0.05, 0.05]), -0.03, 0.03, 0.02]
     error = _errors(draw, family)
-    return design.to_numpy() @ effects + media + error, spend, design, iroas
+    return design.to_numpy() @ effects + media + error, spend, design, iroas, following
 
 
 def _errors(draw, family):
@@ -118,7 +122,7 @@ def linearised(target, design, estimates, spend, grid, chosen, autocorrelation, 
 
 def one(seed, family):
     """For one company: (way, what, level) -> covered, and the errors of the point estimate."""
-    target, spend, baseline, truth = simulate(seed, family)
+    target, spend, baseline, truth, following = simulate(seed, family)
     grid, lags, fixed = shapes.shape_grid(), shapes.hac_lags(WEEKS), baseline.to_numpy()
     channels = [
         returns.describe(str(c), spend[:, c], grid, WEEKS, transforms.WEEKS_OF_CARRYOVER) for c in range(CHANNELS)
@@ -147,6 +151,20 @@ def one(seed, family):
         low, high = returns.interval(draws.coefficients @ weight, weight @ media, level)
         held = (bounds[:, 0] <= truth) & (truth <= bounds[:, 1])
         rows += _rows("averaged", level, held, low <= weight @ truth <= high, (bounds[:, 1] - bounds[:, 0]) / truth)
+        drawn = sum(
+            weight[c] * draws.coefficients[:, c] * channels[c].next_share[draws.points[:, c]] for c in range(CHANNELS)
+        )
+        point = sum(weight[c] * media[c] * channels[c].next_share[chosen[c]] for c in range(CHANNELS))
+        low, high = returns.interval(drawn, point, level)
+        rows.append(
+            {
+                "way": "averaged",
+                "level": level,
+                "of": "total, next euro",
+                "held": low <= following <= high,
+                "width": (high - low) / following,
+            }
+        )
     error = {"channel": np.abs(media - truth) / truth, "total": [abs(weight @ (media - truth)) / (weight @ truth)]}
     return rows, error
 

@@ -332,7 +332,7 @@ def shortened(table: pd.DataFrame, most: int = 4) -> pd.DataFrame:
     [['a', 10], ['b', -4], ['other_steps', 3], ['e', 9]]
     """
     table = table.sort_values("position", kind="stable").reset_index(drop=True)
-    section = (table["kind"] == "total").cumsum()
+    section = (table["kind"] == "total").astype(bool).cumsum()  # a table read from Parquet has Arrow strings
     steps = table[(table["kind"] == "step") & (table["amount_cents"] != 0).fillna(False)]
     largest = steps["amount_cents"].abs().groupby(section).rank(ascending=False, method="first")
     many = steps.groupby(section)["amount_cents"].transform("size") > most + 1

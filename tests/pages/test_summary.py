@@ -1,6 +1,7 @@
 """The summary's blocks: each sentence with its number, what is missing said, bridges shortened to the cent."""
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -133,6 +134,19 @@ def test_a_shortened_bridge_still_closes(sections, most):
     totals = short.loc[short["kind"] == "total", "amount_cents"].tolist()
     assert totals == table.loc[table["kind"] == "total", "amount_cents"].tolist()
     assert ((short["kind"] == "step").groupby((short["kind"] == "total").cumsum()).sum() <= most + 1).all()
+
+
+def test_saved_tables_are_read_as_they_come_back(tmp_path):
+    frames = []
+    for frame in (CLAIMS, KPIS):
+        frame.to_parquet(tmp_path / "x.parquet")
+        frames.append(pd.read_parquet(tmp_path / "x.parquet"))
+        as_arrow = frames[-1].select_dtypes(["object", "string"]).columns
+        frames[-1] = frames[-1].astype(dict.fromkeys(as_arrow, pd.ArrowDtype(pa.string())))
+    claims, kpis = frames
+    table, _title = summary.bridge(claims, None, kpis, "2026Q3", "en")
+    assert table["amount_cents"].dropna().tolist() == CLAIMS["amount_cents"].dropna().tolist()
+    assert summary.headline_facts(kpis, claims).equals(summary.headline_facts(KPIS, CLAIMS))
 
 
 def test_closes_sees_a_missing_cent():

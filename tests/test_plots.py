@@ -196,6 +196,18 @@ def test_the_same_table_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
+@pytest.mark.parametrize(("low", "high"), [(1.2, 8.1), (0.31, 0.35), (-2e6, 9e6), (0, 1e4), (0.001, 0.004)])
+def test_ticks_say_where_they_stand(low, high):
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "v": [low, high, low]})
+    ax = plots.lines(frame, "x", "v")
+    ax.figure.draw_without_rendering()
+    scale = 1e3 if "thousands" in words(ax) else 1
+    for tick in ax.yaxis.get_major_ticks():
+        said = tick.label1.get_text()
+        if said:
+            assert float(said.replace(",", "").replace("−", "-")) * scale == pytest.approx(tick.get_loc(), abs=1e-9)
+
+
 def test_an_unknown_format_is_refused():
     with pytest.raises(ValueError, match="'euro' is not one of"):
         plots.figure_text(1, "euro", "en")

@@ -108,7 +108,9 @@ def headline(facts: pd.DataFrame, language: str, currency: str) -> list[str]:
     known = {item: value for item, value in zip(facts["item"], facts["value"], strict=True) if not pd.isna(value)}
 
     def money(item: str) -> str:
-        return text.compact_money(round(known[item]), currency, language)
+        cents = round(known[item])
+        short = abs(cents) >= 100_000_000
+        return text.compact_money(cents, currency, language) if short else text.money(cents, currency, language)
 
     def share(item: str) -> str:
         return text.percent(float(known[item]), language, signed=True)

@@ -250,14 +250,15 @@ def write_ticks(axis: Axis, largest: float, value_format: str, language: str, cu
         divisor, _decimals_of_figures, heading = scale(largest / (100 if money else 1), language, currency * money)
         divisor *= 100 if money else 1
 
+    if value_format.startswith("percent"):
+        divisor = 0.01
+
     def write(value, _position):
-        ticks = axis.get_majorticklocs()
-        step = abs(ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
-        if value_format.startswith("percent"):
-            return text.percent(value, language, 0 if step >= 0.00999 else 1)
-        step /= divisor
-        decimals = 0 if step >= 0.999 else 1 if step >= 0.0999 else 2
-        return text.number(value / divisor, language, decimals)
+        ticks = [tick / divisor for tick in axis.get_majorticklocs()]
+        apart = max(ticks, default=1.0) - min(ticks, default=0.0) or 1.0
+        exact = (d for d in range(5) if all(abs(tick - round(tick, d)) <= 1e-6 * apart for tick in ticks))
+        written = text.number(float(value / divisor), language, next(exact, 4))
+        return f"{written}%" if value_format.startswith("percent") else written
 
     axis.set_major_formatter(FuncFormatter(write))
     return heading

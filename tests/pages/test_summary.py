@@ -45,6 +45,8 @@ def test_headline_by_hand():
     said = told(summary.headline(facts, "it", "EUR"))
     assert "12,41 Mln €: +4,1% sullo stesso trimestre dell'anno precedente, −1,8% sul budget" in said
     assert "9,81 Mln €" in said and "6,61 Mln €" in said
+    small = facts.assign(value=[67_593_416, 0.1, 0.1, None, None, None, None])
+    assert "675.934 €: +10,0%" in told(summary.headline(small, "it", "EUR"))
 
 
 @pytest.mark.parametrize(

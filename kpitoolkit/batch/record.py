@@ -135,6 +135,14 @@ def load(path: Path) -> dict[str, Entry]:
         return {}
 
 
+def last_index(path: Path) -> str:
+    """Return what the last complete run noted of its index, or an empty string."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("index", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def write_atomically(path: Path, content: str) -> None:
     """Write a file beside its place, then move it there in one step."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")

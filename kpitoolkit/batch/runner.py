@@ -173,7 +173,7 @@ def run_case(
 
 
 def _run(batch: Batch, jobs: int | None) -> Report:
-    case, started = batch.case, _now()
+    case, started, before = batch.case, _now(), record.last_index(batch.home / "run.json")
     total = sum(batch.wants(unit, notebook) for unit in (*case.units, GROUP_UNIT) for notebook in batch.chain(unit))
     if not total:
         raise ToolkitError("nothing to run: none of these notebooks is made for these units")
@@ -198,10 +198,11 @@ def _run(batch: Batch, jobs: int | None) -> Report:
     entries = sorted(batch.reports, key=lambda e: (order[e.unit], list(batch.notebooks).index(e.notebook)))
     report = Report(case, entries, batch.home / "index.html")
     if report.exit_status != 2:
-        _save_record(batch, report, started)
         places = [(u, n.name, batch.language or batch.stated(u).language) for u in order for n in batch.chain(u)]
         refused = {entry.place: entry for entry in entries if entry.status == "refused"}
-        write_index(batch.home, case, places, batch.entries | refused, batch.language or case.group.language)
+        written = batch.language or case.group.language
+        index = write_index(batch.home, case, places, batch.entries | refused, written, before)
+        _save_record(batch, report, started, index)
     return report
 
 
@@ -348,13 +349,14 @@ def _report(batch: Batch, entry: Entry) -> None:
         batch.tell(entry, len(batch.reports), batch.total)
 
 
-def _save_record(batch: Batch, report: Report, started: str) -> None:
+def _save_record(batch: Batch, report: Report, started: str, index: str) -> None:
     facts = {
         "case": batch.case.name,
         "complete": True,
         "started": started,
         "finished": _now(),
         "exit_status": report.exit_status,
+        "index": index,
         "refused": {entry.unit: entry.message for entry in report.entries if entry.status == "refused"},
         "git": record.git_commit(),
         "package": record.package_digest(),

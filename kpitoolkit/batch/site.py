@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kpitoolkit import text
-from kpitoolkit.batch.record import GOOD, Entry, digest
+from kpitoolkit.batch.record import GOOD, Entry, digest, file_digest, package_digest
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.parameters import Case, Parameters
 
 
 def render_page(notebook: Path, page: Path, stated: Parameters, entry: Entry, case: str, data: Mapping) -> None:
     """Render a notebook that ran, with where its figures come from on the last line."""
-    from kpitoolkit import pages  # nbconvert: a run in which nothing changed does not need it
+    from kpitoolkit import pages  # nbconvert takes seconds to import
 
     content = digest({table: found["sha256"] for table, found in data.items()})[:12]
     provenance = {"case": case, "data_hash": content if data else "", "commit": _short(entry.git)}
@@ -37,8 +37,13 @@ def render_failure(notebook: Path, page: Path, stated: Parameters, entry: Entry,
 
 
 def write_index(
-    home: Path, case: Case, places: Iterable[tuple[str, str, str]], entries: Mapping[str, Entry], language: str
-) -> Path:
+    home: Path,
+    case: Case,
+    places: Iterable[tuple[str, str, str]],
+    entries: Mapping[str, Entry],
+    language: str,
+    last: str,
+) -> str:
     """Write the case's ``index.html``: what became of each page, this time or the last time it was asked for.
 
     Parameters
@@ -52,9 +57,14 @@ def write_index(
         By place.
     language : {"en", "it"}
         Of the index itself.
-    """
-    from kpitoolkit import pages
+    last : str
+        What the last run got from here.
 
+    Returns
+    -------
+    str
+        A hash of what is shown and of the file: where it would be the same again, the file is left alone.
+    """
     shown = []
     for unit, notebook, written in places:
         entry = entries.get(f"{unit}/{notebook}.{written}")
@@ -65,11 +75,17 @@ def write_index(
         linked = {"page": page} if entry.status != "not_made" and (home / page).is_file() else {}
         if entry.status in GOOD and not linked:
             continue
-        said = {"status": entry.status, "message": entry.message.split("\n")[0], **linked}
+        status = "made" if entry.status in GOOD else entry.status
+        said = {"status": status, "message": entry.message.split("\n")[0], **linked}
         name = {"unit_name": stated.unit_name[language]} if language in stated.unit_name else {}
         shown.append({"unit": unit, "notebook": notebook, **said, **name})
     title = f"{case.name} · {text.quarter(case.group.quarter, language)}"
-    return pages.index(home, shown, language, title)
+    content = [shown, language, title, package_digest()]
+    if last != digest([content, file_digest(home / "index.html")]):
+        from kpitoolkit import pages  # seconds that a run in which nothing changed does not need
+
+        pages.index(home, shown, language, title)
+    return digest([content, file_digest(home / "index.html")])
 
 
 def _short(commit: str) -> str:

@@ -137,6 +137,13 @@ def test_what_is_up_to_date_is_left_alone(place):
     assert set(statuses(report).values()) == {"unchanged", "not_made"}
     assert report.exit_status == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    index = home / "index.html"
+    written = index.stat().st_mtime_ns
+    again(units=["north", "south", "group"])
+    assert index.stat().st_mtime_ns == written
+    index.write_text("spoilt")
+    again(units=["north"])
+    assert "spoilt" not in index.read_text(encoding="utf-8")
     (home / "north/report.en.html").write_text("spoilt")
     assert statuses(again(units=["north"], notebooks=["report"])) == {"north/report": "made"}
     assert "spoilt" not in (home / "north/report.en.html").read_text()

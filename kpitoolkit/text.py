@@ -155,7 +155,7 @@ def money(cents: int | None, currency: str, language: str, decimals: int = 0, si
 
 
 def compact_money(cents: int | None, currency: str, language: str, decimals: int = 2) -> str:
-    """Write a large amount in short: 12.41 million euro as ``€12.41M`` or ``12,41 Mln €``.
+    """Write an amount of a million and more in short (``€12.41M``, ``12,41 Mln €``), a smaller one in whole units.
 
     Examples
     --------
@@ -165,8 +165,8 @@ def compact_money(cents: int | None, currency: str, language: str, decimals: int
     if is_missing(cents):
         return no_figure(language)
     value = int(cents) / 100
-    if abs(value) < 1000:
-        return money(cents, currency, language, decimals)
+    if abs(value) < 1_000_000:
+        return money(cents, currency, language)
     written = format_compact_currency(
         value, currency, locale=LOCALE[check_language(language)], fraction_digits=decimals
     )

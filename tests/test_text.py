@@ -40,6 +40,7 @@ def test_signs_and_rounding():
     assert text.number(-0.4, "en") == "0"
     assert text.percent(-0.0183, "it", signed=True) == "−1,8%"
     assert plain(text.compact_money(-1_241_000_000, "EUR", "it")) == "−12,41 Mln €"
+    assert plain(text.compact_money(67_593_416, "EUR", "it")) == "675.934 €"
 
 
 def test_unknown_language_is_refused():

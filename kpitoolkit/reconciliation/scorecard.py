@@ -19,7 +19,8 @@ KPI_COLUMNS = [
     *("direction", "owner", "version", "variance", "attainment", "last_year_status", "previous_status"),
     *("name_en", "name_it"),
 ]
-_FIGURES = ("actual", "target", "variance", "last_year", "previous")
+_FIGURES = ("actual", "target", "attainment", "last_year", "previous")
+_STATUSES = {"actual": "status", "last_year": "last_year_status", "previous": "previous_status"}
 
 
 def _joined(words: Iterable[str]) -> str:
@@ -42,34 +43,31 @@ class Scorecard:
     missing_units: tuple[str, ...] = ()
 
     def shown(self, language: str = "en") -> pd.DataFrame:
-        """Names and figures for the page: n/m for what means nothing; no columns of targets where there are none."""
+        """Names and figures for the page: n/m for what means nothing, a dash for what has no target."""
         _ = text.translator(language)
-        frame = self.table[["basis", *_FIGURES, "attainment", "owner"]].copy()
+        marketing = text.label("marketing", language)
+        frame = pd.DataFrame({"kpi": self.table[f"name_{language}"]})
+        frame["kpi"] += (self.table["basis"] == "marketing").map({True: f", {marketing}", False: ""})
         for figure in _FIGURES:
-            rounded = bridges.for_page(frame[figure], self.table["value_unit"])
+            units = ["share"] * len(frame) if figure == "attainment" else self.table["value_unit"]
+            rounded = bridges.for_page(self.table[figure], units)
             frame[figure] = pd.Series(rounded, index=frame.index, dtype=object)
-        for figure, status in (
-            ("actual", "status"),
-            ("last_year", "last_year_status"),
-            ("previous", "previous_status"),
-        ):
+        frame.loc[self.table["target"].isna(), ["target", "attainment"]] = "–"
+        for figure, status in _STATUSES.items():
             frame.loc[self.table[status] == "not_meaningful", figure] = _("n/m")
-        frame.insert(0, "kpi", self.table[f"name_{language}"])
-        untargeted = [] if self.table["target"].notna().any() else ["target", "variance", "attainment"]
-        one_basis = ["basis"] if (self.table["basis"] == "finance").all() else []
-        return frame.drop(columns=untargeted + one_basis)
+        frame["owner"] = self.table["owner"]
+        return frame if self.table["target"].notna().any() else frame.drop(columns=["target", "attainment"])
 
     @property
     def formats(self) -> dict[str, list[str] | str]:
-        """How ``shown`` is written: one format a row."""
+        """How ``shown`` is written: one format a cell."""
         by_row = [bridges.FORMATS[unit] for unit in self.table["value_unit"]]
-        formats: dict[str, list[str] | str] = {"kpi": "text", "owner": "text", "attainment": "percent"}
+        formats: dict[str, list[str] | str] = {"kpi": "text", "owner": "text"}
         formats |= {name: list(by_row) for name in _FIGURES}
-        for figure, status in (
-            ("actual", "status"),
-            ("last_year", "last_year_status"),
-            ("previous", "previous_status"),
-        ):
+        targeted = self.table["target"].notna()
+        formats["target"] = [form if ok else "text" for form, ok in zip(by_row, targeted, strict=True)]
+        formats["attainment"] = ["percent" if ok else "text" for ok in targeted]
+        for figure, status in _STATUSES.items():
             meant = self.table[status] != "not_meaningful"
             formats[figure] = [form if ok else "text" for form, ok in zip(by_row, meant, strict=True)]
         return formats

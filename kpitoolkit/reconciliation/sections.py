@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kpitoolkit import tables, text
+from kpitoolkit import pages, tables, text
 from kpitoolkit.parameters import quarter_bounds
 from kpitoolkit.reconciliation import measures
 
@@ -50,19 +50,26 @@ def arrival(given: Mapping[str, pd.DataFrame], quarter: str) -> pd.DataFrame:
             first = last = frame[_TIMES.get(name, "date")]
             start, end = quarter_bounds(quarter)
             inside = (first >= start) & (first < end + pd.Timedelta(days=1))
-        rows.append((name, len(frame), int(inside.sum()), first.min(), last.max()))
+        rows.append(
+            ("all_invoices" if name == "invoices" else name, len(frame), int(inside.sum()), first.min(), last.max())
+        )
     return pd.DataFrame(rows, columns=["table", "rows", "rows_in_quarter", "first_day", "last_day"])
 
 
 def examined(result) -> bool:
     """Tell whether a result has anything to show: rows, and not only steps that were not examined."""
-    table = result.table
-    return bool(len(table)) and ("kind" not in table or bool((table["kind"] != "not_examined").any()))
+    rows = result.table
+    return bool(len(rows)) and ("kind" not in rows or bool((rows["kind"] != "not_examined").any()))
 
 
 def draw(result, language: str = "en", **choices) -> Axes | None:
     """Draw a result; without anything to draw, nothing."""
     return result.plot(language=language, **choices) if examined(result) else None
+
+
+def table(result, language: str = "en", formats: Mapping | None = None, currency: str = "EUR"):
+    """Show a result's table; without rows, nothing."""
+    return pages.table(result.table, language, formats, currency=currency) if examined(result) else None
 
 
 def findings(result, language: str = "en") -> list[str]:
@@ -73,10 +80,10 @@ def findings(result, language: str = "en") -> list[str]:
     return list(result.findings(language))
 
 
-def save(result, place: tables.Workspace, notebook: str, table: str) -> None:
+def save(result, place: tables.Workspace, notebook: str, name: str) -> None:
     """Save a result's table; a result that was not examined leaves no table, not even one of an earlier run."""
     if examined(result):
-        tables.save(result.table, place, notebook, table)
+        tables.save(result.table, place, notebook, name)
         return
     for suffix in (".parquet", ".csv"):
-        (place.save_dir / "tables" / f"{notebook}_{table}{suffix}").unlink(missing_ok=True)
+        (place.save_dir / "tables" / f"{notebook}_{name}{suffix}").unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpitoolkit import errors, parameters, tables
-from kpitoolkit.reconciliation import catalogue, drivers, measures, mix, reclassification, rollup, scorecard
+from kpitoolkit.reconciliation import catalogue, drivers, measures, mix, reclassification, rollup, scorecard, sections
 
 CATALOGUE = catalogue.read(Path(__file__).parents[2] / "parameters" / "kpis.yml")
 SEGMENTS = ("Domestic Streaming", "International Streaming", "Domestic DVD")
@@ -337,3 +337,28 @@ def test_a_changed_contribution_is_a_restatement(financials):
 def test_nothing_to_reclassify_is_said():
     assert "Not examined" in reclassification.reclassifications({}, None).findings("en")[0]
     reclassification.reclassifications({}, None).plot()
+
+
+def test_a_group_without_any_result_says_so_and_estimates_nothing():
+    found = rollup.roll_up({"a": None, "b": None}, NOW, "EUR", RATES, stated(revenue=1))
+    assert found.status == "partial" and len(found.table) == 0 and len(found.lines) == 0
+    declared = {"ledger", "orders", "customers"}
+    card = scorecard.scorecard(CATALOGUE, found.measures, NOW, declared, "EUR", missing_units=found.missing_units)
+    assert set(card.table["status"]) == {"no_figure"}
+    assert card.findings("en")[0].startswith("Partial: the results of a, b are missing")
+    moves = drivers.drivers(CATALOGUE, found.measures, NOW, declared, "EUR")
+    assert not sections.examined(moves) and sections.draw(moves) is None
+    assert not sections.examined(mix.mix_of(CATALOGUE["contribution_margin_share"], {"a": None}, NOW))
+    frame, _formats = rollup.by_unit({"a": None}, CATALOGUE, {"a": None})
+    assert len(frame) == 0
+
+
+def test_what_was_not_examined_is_said_and_leaves_no_table(tmp_path):
+    place = parameters.workspace("netflix-2017Q3", "group", "netflix", save_dir=str(tmp_path))
+    moved = reclassification.reclassifications({}, None)
+    sections.save(rollup.roll_up(UNITS, NOW, "EUR", RATES), place, "group", "rollup")
+    assert (tmp_path / "tables" / "group_rollup.parquet").is_file()
+    sections.save(moved, place, "group", "rollup")
+    assert not list((tmp_path / "tables").iterdir())
+    assert sections.table(moved) is None
+    assert sections.findings(moved, "en") == ["Not examined: the tables that this bridge needs are not declared."]

@@ -24,6 +24,7 @@ def findings(regression, language: str = "en") -> list[str]:
     list of str
         Sentences, each with its numbers: all media, why no verdict where there is none, the channels by verdict.
     """
+    _ = text.translator(language)
     table = regression.table
     total = table[table["channel"] == TOTAL].iloc[0]
     sentences = [_total(regression, total, language)]
@@ -35,7 +36,11 @@ def findings(regression, language: str = "en") -> list[str]:
             _by_verdict(key, fitted[fitted["verdict"] == key], regression, language)
             for key in ("above_break_even", "below_break_even", "insufficient_data")
         ]
-        sentences.append(_next_unit(total, regression, language))
+        sentence = _(
+            "The next 1 spent, spread as the last was, is modelled to bring {mroas} of revenue; how sure that is, this "
+            "draft cannot say."
+        )
+        sentences.append(sentence.format(mroas=text.number(total["mroas"], language, 2)))
     return [sentence for sentence in sentences if sentence]
 
 
@@ -86,19 +91,6 @@ def _by_verdict(key: str, rows: pd.DataFrame, regression, language: str) -> str:
         for _place, row in rows.iterrows()
     ]
     return sentence.format(channels=", ".join(names))
-
-
-def _next_unit(total: pd.Series, regression, language: str) -> str:
-    _ = text.translator(language)
-    sentence = _(
-        "The next 1 spent, spread as the last was, is modelled to bring {mroas} of revenue (90% interval {low} to "
-        "{high})."
-    )
-    return sentence.format(
-        mroas=text.number(total["mroas"], language, 2),
-        low=text.number(total["mroas_low"], language, 2),
-        high=text.number(total["mroas_high"], language, 2),
-    )
 
 
 def _reason(key: str, values: dict, language: str) -> str:

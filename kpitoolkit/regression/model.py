@@ -31,14 +31,14 @@ class Regression:
     ----------
     table : DataFrame
         One row a channel and one for `total_media` (first). spend, contribution: currency in the window; iroas, low,
-        high: modelled revenue per unit of spend, with its 90% interval; mroas, mroas_low, mroas_high: of the next unit
-        spent as the window's was; carryover: per period; half_saturation: currency per period; ceiling: the revenue
-        per period that the channel tends to; verdict: `above_break_even`, `below_break_even`, `insufficient_data`,
-        `not_spent`.
+        high: modelled revenue per unit of spend, with its 90% interval; mroas: of the next unit spent as the window's
+        was (without an interval: docs/decisions.md says why); carryover: per period; half_saturation: currency per
+        period; ceiling: the revenue per period that the channel tends to; verdict: `above_break_even`,
+        `below_break_even`, `insufficient_data`, `not_spent`.
     contributions : DataFrame
         period_end, component (`baseline`, the channels, `residual`), contribution: together each period's revenue.
     curves : DataFrame
-        channel, spend (per period, held constant), contribution, low, high (per period), range (`observed`, `beyond`).
+        channel, spend (per period, held constant), contribution (per period), range (`observed`, `beyond`).
     coefficients : DataFrame
         term, estimate, standard_error, t, p_value, low, high: the regression at the chosen shapes, as if these were
         known. Media terms are iROAS; baseline terms are currency per period.
@@ -280,17 +280,11 @@ def _estimate(
     if moving:
         draws = shapes.average(target, fixed, columns, grid, chosen=chosen, autocorrelation=autocorrelation, lags=lags)
     for place, (channel, point) in enumerate(zip(channels, chosen, strict=True)):
-        known = (
-            channel,
-            point,
-            float(fitted.params[channel.name]),
-            draws.points[:, place],
-            draws.coefficients[:, place],
-        )
-        rows.append(returns.channel_row(*known))
-        curves.append(returns.curve(*known))
+        estimate = float(fitted.params[channel.name])
+        rows.append(returns.channel_row(channel, point, estimate, draws.coefficients[:, place]))
+        curves.append(returns.curve(channel, point, estimate))
     return _Estimate(
-        rows=[returns.total_row(rows, channels, draws), *rows] if rows else [],
+        rows=[returns.total_row(rows, draws), *rows] if rows else [],
         contributions=returns.contributions(inside.index, revenue, design * fitted.params * scale, baseline.columns),
         curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=returns.CURVES),
         coefficients=returns.coefficients(fitted, baseline.columns, scale),

@@ -11,10 +11,10 @@ from kpitoolkit.regression import shapes, transforms
 TOTAL = "total_media"
 INTERVAL = 0.90
 SHORTEST = {"week": 104, "quarter": 16}
-NUMBERS = ["contribution", "iroas", "low", "high", "mroas", "mroas_low", "mroas_high", "carryover", "half_saturation"]
+NUMBERS = ["contribution", "iroas", "low", "high", "mroas", "carryover", "half_saturation"]
 TABLE = ["channel", "spend", *NUMBERS, "ceiling", "verdict"]
 CONTRIBUTIONS = ["period_end", "component", "contribution"]
-CURVES = ["channel", "spend", "contribution", "low", "high", "range"]
+CURVES = ["channel", "spend", "contribution", "range"]
 COEFFICIENTS = ["term", "estimate", "standard_error", "t", "p_value", "low", "high"]
 CURVE_POINTS, BEYOND = 41, 1.5
 
@@ -70,19 +70,17 @@ def describe(name: str, spend: np.ndarray, grid: shapes.Grid, window: int, perio
     )
 
 
-def channel_row(channel: Channel, point: int, estimate: float, points: np.ndarray, drawn: np.ndarray) -> dict:
+def channel_row(channel: Channel, point: int, estimate: float, drawn: np.ndarray) -> dict:
     """Return a channel's row of the table.
 
     Parameters
     ----------
     point, estimate : int, float
         Chosen grid point and iROAS there.
-    points, drawn : array of shape (draws,)
-        Grid points and iROAS of the averaging.
+    drawn : array of shape (draws,)
+        iROAS, of the averaging.
     """
     low, high = interval(drawn, estimate)
-    following = estimate * channel.next_share[point]
-    next_low, next_high = interval(drawn * channel.next_share[points], following)
     return {
         "channel": channel.name,
         "spend": channel.spend,
@@ -90,41 +88,33 @@ def channel_row(channel: Channel, point: int, estimate: float, points: np.ndarra
         "iroas": estimate,
         "low": low,
         "high": high,
-        "mroas": following,
-        "mroas_low": next_low,
-        "mroas_high": next_high,
+        "mroas": estimate * channel.next_share[point],
         "carryover": channel.carryover[point],
         "half_saturation": channel.half_saturation[point],
         "ceiling": estimate * channel.ceiling[point],
     }
 
 
-def total_row(rows: Sequence[dict], channels: Sequence[Channel], draws: shapes.Draws | None) -> dict:
-    """Return the row of all media together: contributions and next euros in proportion to spend."""
-    if not rows:
-        return {"channel": TOTAL, "spend": 0.0}
+def total_row(rows: Sequence[dict], draws: shapes.Draws) -> dict:
+    """Return the row of all media together: contributions and next euros in proportion to spend.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of the channels, in the order of the draws.
+    """
     spend = np.array([row["spend"] for row in rows])
     weight = spend / spend.sum()
     iroas = float(weight @ [row["iroas"] for row in rows])
-    mroas = float(weight @ [row["mroas"] for row in rows])
-    following = np.column_stack(
-        [
-            draws.coefficients[:, place] * channel.next_share[draws.points[:, place]]
-            for place, channel in enumerate(channels)
-        ]
-    )
     low, high = interval(draws.coefficients @ weight, iroas)
-    next_low, next_high = interval(following @ weight, mroas)
     return {
         "channel": TOTAL,
-        "spend": spend.sum(),
+        "spend": float(spend.sum()),
         "contribution": float(sum(row["contribution"] for row in rows)),
         "iroas": iroas,
         "low": low,
         "high": high,
-        "mroas": mroas,
-        "mroas_low": next_low,
-        "mroas_high": next_high,
+        "mroas": float(weight @ [row["mroas"] for row in rows]),
     }
 
 
@@ -140,22 +130,16 @@ def interval(drawn: np.ndarray, estimate: float, level: float = INTERVAL) -> tup
     return float(min(low, estimate)), float(max(high, estimate))
 
 
-def curve(
-    channel: Channel, point: int, estimate: float, points: np.ndarray, drawn: np.ndarray, level: float = INTERVAL
-) -> pd.DataFrame:
+def curve(channel: Channel, point: int, estimate: float) -> pd.DataFrame:
     """Return modelled revenue per period at constant spend, up to what was observed and half as much again beyond."""
     largest = channel.largest[point]
     spend = np.append(np.linspace(0, largest, CURVE_POINTS), np.linspace(largest, BEYOND * largest, CURVE_POINTS // 2))
-    reached = spend[:, None] / (spend[:, None] + channel.half_saturation[points])
-    low, high = np.quantile(reached * channel.ceiling[points] * drawn, [0.5 - level / 2, 0.5 + level / 2], axis=1)
-    contribution = estimate * channel.ceiling[point] * spend / (spend + channel.half_saturation[point])
+    reached = transforms.saturate(spend, channel.half_saturation[point])
     return pd.DataFrame(
         {
             "channel": channel.name,
             "spend": spend,
-            "contribution": contribution,
-            "low": np.minimum(low, contribution),
-            "high": np.maximum(high, contribution),
+            "contribution": estimate * channel.ceiling[point] * reached,
             "range": np.where(np.arange(len(spend)) < CURVE_POINTS, "observed", "beyond"),
         }
     )

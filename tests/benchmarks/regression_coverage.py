@@ -7,6 +7,8 @@ conditional  GLSAR with HAC errors at the best grid point, as if the shapes were
 linearised   the same with the contributions' derivatives by carryover and half-saturation in the design, weak priors
 averaged     shapes drawn over the joint grid, coefficients with the HAC covariance of each (what `fit` ships)
 
+The averaged interval of the next euro (mROAS) is measured too; `fit` does not ship it, for it holds too little.
+
 Run: ``python tests/benchmarks/regression_coverage.py [companies]``: a minute on one core for 60.
 """
 

@@ -100,3 +100,18 @@ def test_responses_scale_with_the_currency():
     assert cents.column == pytest.approx(one.column * 100)
     assert cents.half_saturation == pytest.approx(one.half_saturation * 100)
     assert cents.next_share == pytest.approx(one.next_share)
+
+
+def test_with_one_shape_only_the_draws_are_the_conditional_distribution(company):
+    """Nothing to average: the draws' spread is the HAC standard error, in t's units."""
+    exact, baseline, columns, planted = company
+    noisy = exact + np.random.default_rng(1).normal(0, 40.0, len(exact))
+    lone = shapes.Grid(GRID.carryover[:1], GRID.half_saturation[:1], np.zeros(1))
+    media = [each[:, [point]] for each, point in zip(columns, planted, strict=True)]
+    draws = shapes.average(noisy, baseline, media, lone, chosen=[0, 0], autocorrelation=0.2, lags=4, sweeps=2000)
+    design, aim = shapes.whiten(shapes.join(baseline, media, [0, 0]), 0.2), shapes.whiten(noisy, 0.2)
+    estimates = np.linalg.lstsq(design, aim, rcond=None)[0]
+    conditional = np.sqrt(np.diag(shapes.hac_covariance(design, aim - design @ estimates, 4)))[-2:]
+    freedom = len(aim) - design.shape[1]
+    assert draws.coefficients.mean(axis=0) == pytest.approx(estimates[-2:], abs=0.1 * conditional.max())
+    assert draws.coefficients.std(axis=0) == pytest.approx(conditional * np.sqrt(freedom / (freedom - 2)), rel=0.06)

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import yaml
@@ -62,6 +63,14 @@ def _known_quarter(value: str) -> str:
     return value
 
 
+def _known_timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except Exception as error:
+        raise ValueError(f"'{value}' is not a time zone such as Europe/Rome") from error
+    return value
+
+
 def _all_lines(value: dict[str, list[str]]) -> dict[str, list[str]]:
     unknown = [
         f"'{line}' is not a line of accounts.{suggest(line, ACCOUNTS)}" for line in value if line not in ACCOUNTS
@@ -100,6 +109,7 @@ class Parameters(BaseModel):
     unit_in_data: str = ""
     language: Literal["en", "it"] = "en"
     data: str | dict[str, Any] = "sample"
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
     currency: Currency = "EUR"
     group_currency: Currency = "EUR"
     catalogue: str = "../kpis.yml"
@@ -373,8 +383,8 @@ def catalogue_path(catalogue: str, case: str, data_dir: str = "") -> Path:
     return (folder / (catalogue or "../kpis.yml")).resolve()
 
 
-def quarter_bounds(quarter: str) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return the first and the last day of a quarter.
+def quarter_bounds(quarter: str, timezone: str = "UTC") -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the first and the last day of a quarter; in another time zone than UTC, as moments of that zone.
 
     Examples
     --------
@@ -382,7 +392,21 @@ def quarter_bounds(quarter: str) -> tuple[pd.Timestamp, pd.Timestamp]:
     ['2026-07-01', '2026-09-30']
     """
     period = pd.Period(_known_quarter(quarter), freq="Q")
-    return period.start_time.normalize(), period.end_time.normalize()
+    bounds = period.start_time.normalize(), period.end_time.normalize()
+    return bounds if timezone == "UTC" else tuple(day.tz_localize(timezone) for day in bounds)
+
+
+def local_time(times: pd.Series, timezone: str = "UTC") -> pd.Series:
+    """Return what the clocks of a time zone showed at times that are UTC without zone.
+
+    Examples
+    --------
+    >>> local_time(pd.Series(pd.to_datetime(["2026-06-30 22:30"])), "Europe/Rome").astype(str).tolist()
+    ['2026-07-01 00:30:00']
+    """
+    if timezone == "UTC":
+        return times
+    return times.dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None)
 
 
 def shift_quarter(quarter: str, quarters: int) -> str:

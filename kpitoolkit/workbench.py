@@ -70,7 +70,7 @@ def attribution_panel(case: Case, units: widgets.Dropdown, language: str = "en")
     def credit(unit, days):
         stated, found = case.units[unit], read(unit)
         orders = attribution.conversions_from_orders(found["orders"])
-        period = parameters.quarter_bounds(stated.quarter)
+        period = parameters.quarter_bounds(stated.quarter, stated.timezone)
         seen = attribution.journeys(found["touchpoints"], orders, days, period)
         return attribution.attribute(seen, half_life_days=stated.half_life_days)
 
@@ -224,7 +224,7 @@ def bridge_panel(case: Case, units: widgets.Dropdown, language: str = "en") -> w
         names = [name for name in MEASURED if name in tables.declared(place)]
         found = tables.read(place, names)
         currencies = (stated.currency, stated.group_currency)
-        table = compute(found, *currencies, stated.accounts, place.unit_in_data, stated.basis)
+        table = compute(found, *currencies, stated.accounts, place.unit_in_data, stated.basis, stated.timezone)
         return table, tables.declared(place)
 
     def moves(unit, quarter, quarters_back) -> Drivers:

@@ -118,3 +118,9 @@ def test_errors_of_where_it_is(tmp_path):
     with pytest.raises(ToolkitError, match=r"has no _defaults.yml"):
         parameters.read_case(tmp_path)
     assert issubclass(Faults, ToolkitError)
+
+
+def test_a_quarter_begins_at_midnight_of_the_units_clocks(case):
+    first, last = parameters.quarter_bounds("2026Q3", "Europe/Rome")
+    assert str(first) == "2026-07-01 00:00:00+02:00" and str(last) == "2026-09-30 00:00:00+02:00"
+    assert "'Europe/Room' is not a time zone" in said(case(it="unit: it\ntimezone: Europe/Room\n"))

@@ -8,7 +8,7 @@ import pandas as pd
 from kpitoolkit import text
 from kpitoolkit.errors import mask
 from kpitoolkit.money import convert, exact_rate
-from kpitoolkit.parameters import quarter_bounds
+from kpitoolkit.parameters import local_time, quarter_bounds
 
 LOCATED = ["account", "line", "date", "grain", "expected_cents", "booked_cents", "difference_cents"]
 
@@ -21,9 +21,7 @@ def local_day(times: pd.Series, timezone: str = "UTC") -> pd.Series:
     >>> local_day(pd.Series(pd.to_datetime(["2026-06-30 22:30"])), "Europe/Rome").dt.strftime("%Y-%m-%d").tolist()
     ['2026-07-01']
     """
-    if timezone != "UTC":
-        times = times.dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None)
-    return times.dt.normalize()
+    return local_time(times, timezone).dt.normalize()
 
 
 def within(days: pd.Series, quarter: str) -> pd.Series:

@@ -398,6 +398,7 @@ def compute(
     accounts: Mapping[str, list[str]] | None = None,
     unit_in_data: str = "",
     basis: str = "",
+    timezone: str = "UTC",
 ) -> pd.DataFrame:
     """
     All measures that the tables of one unit allow.
@@ -411,6 +412,8 @@ def compute(
         Ledger accounts by line; lines that are not stated keep the sample's chart.
     unit_in_data, basis : str
         Needed with ``financials``.
+    timezone : str
+        Of the unit's calendar days; times of orders and claims are UTC.
 
     Returns
     -------
@@ -419,6 +422,11 @@ def compute(
     """
     accounts = {**parameters.ACCOUNTS, **(accounts or {})}
     rates = tables.get("fx_rates")
+    tables = dict(tables)
+    for name, column in (("orders", "time"), ("platform_claims", "conversion_time")):
+        if name in tables:
+            local = parameters.local_time(tables[name][column], timezone)
+            tables[name] = tables[name].assign(**{column: local})
     found = []
     if "ledger" in tables:
         found.append(from_ledger(tables["ledger"], accounts, currency))

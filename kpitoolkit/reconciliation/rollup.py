@@ -272,12 +272,19 @@ def _measures_table(group: Mapping, distinct: pd.DataFrame | None, currency: str
 
 
 def customers_of_all_units(
-    tables: Mapping[str, pd.DataFrame], group_currency: str, fx_rates: pd.DataFrame | None = None
+    tables: Mapping[str, pd.DataFrame],
+    group_currency: str,
+    fx_rates: pd.DataFrame | None = None,
+    timezone: str = "UTC",
 ) -> pd.DataFrame | None:
-    """Measures of orders over all units at once, where each customer counts once; None without orders."""
+    """Measures of orders over all units at once, where each customer counts once, by the days of the group's time zone.
+
+    None without orders.
+    """
     if "orders" not in tables:
         return None
-    return measures.from_orders(tables["orders"], tables.get("customers"), group_currency, fx_rates, group_currency)
+    orders = tables["orders"].assign(time=parameters.local_time(tables["orders"]["time"], timezone))
+    return measures.from_orders(orders, tables.get("customers"), group_currency, fx_rates, group_currency)
 
 
 def currency_of(table: pd.DataFrame | None) -> str:

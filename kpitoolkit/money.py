@@ -6,6 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 import pandas as pd
+import pyarrow as arrow
+from pyarrow import compute
 
 LARGEST_CENTS = 2**62
 
@@ -38,6 +40,8 @@ def to_cents(values: pd.Series) -> pd.Series:
     """
     if pd.api.types.is_integer_dtype(values.dtype):
         return values.astype("Int64") * 100
+    if isinstance(values.dtype, pd.ArrowDtype):
+        return _decimals_to_cents(values)
     missing = values.isna().to_numpy()
     cents = np.zeros(len(values), dtype=np.int64)
     if pd.api.types.is_float_dtype(values.dtype):
@@ -65,6 +69,18 @@ def to_cents(values: pd.Series) -> pd.Series:
     if positions:
         raise ValueError("not amounts with at most two decimals", positions)
     return pd.Series(pd.arrays.IntegerArray(cents, missing), index=values.index, name=values.name)
+
+
+def _decimals_to_cents(values: pd.Series) -> pd.Series:
+    """Convert a column of decimals of fixed scale (Parquet's and databases' own type) in one step."""
+    scaled = compute.multiply(arrow.array(values.array), arrow.scalar(Decimal(100)))
+    whole = compute.round(scaled, ndigits=0)
+    fits = compute.and_(compute.equal(scaled, whole), compute.less(compute.abs(whole), arrow.scalar(LARGEST_CENTS)))
+    wrong = ~pd.Series(fits.to_pandas()).fillna(True).astype(bool)
+    if wrong.any():
+        raise ValueError("not amounts with at most two decimals", wrong.to_numpy().nonzero()[0].tolist())
+    cents = whole.cast(arrow.int64()).to_pandas(types_mapper={arrow.int64(): pd.Int64Dtype()}.get)
+    return pd.Series(cents.array, index=values.index, name=values.name)
 
 
 def _cents(value: object) -> int | None:

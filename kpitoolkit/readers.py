@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow as arrow
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -130,14 +131,18 @@ def _load_parquet(path: Path, source: Source, contract: Contract, unit: str | No
     filters = None
     if unit is not None and unit_heading in wanted:
         filters = [(unit_heading, "==", unit)]
-    raw = pq.read_table(path, columns=wanted, filters=filters).to_pandas()
+    raw = _to_pandas(pq.read_table(path, columns=wanted, filters=filters))
     if filters and not len(raw):
-        raw = pq.read_table(path, columns=wanted).to_pandas()
+        raw = _to_pandas(pq.read_table(path, columns=wanted))
     missing = [h for n in contract.schema.columns if (h := source.columns.get(n, n)) not in headings]
     if missing:  # the headings that were not asked for help to say what is misspelt
         raw = raw.reindex(columns=[*wanted, *(h for h in headings if h not in wanted)])
     raw.index = raw.index + 1
     return raw
+
+
+def _to_pandas(table: arrow.Table) -> pd.DataFrame:
+    return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if arrow.types.is_decimal(kind) else None)
 
 
 def _map_columns(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[pd.DataFrame, list[str]]:
@@ -196,8 +201,11 @@ def _convert(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[pd.
             continue
         kind = kind_of(contract, name)
         values = raw[name]
-        if pd.api.types.is_string_dtype(values.dtype) or values.dtype == object:
+        if values.dtype == object:
             values = values.map(lambda v: v.strip() or None if isinstance(v, str) else v)
+        elif pd.api.types.is_string_dtype(values.dtype):
+            values = values.str.strip()
+            values = values.mask(values == "")
         converted, wrong, expected = _CONVERTERS[kind](values, source)
         if wrong.any():
             bad = values[wrong]
@@ -216,6 +224,8 @@ def _shown(kind: str, value: object) -> str:
 
 
 def _as_text(values: pd.Series, source: Source):
+    if isinstance(values.dtype, pd.StringDtype):
+        return values, _none(values), "text"
     whole = values.map(lambda v: str(int(v)) if isinstance(v, float) and v == int(v) else v, na_action="ignore")
     converted = whole.astype("string").astype("str") if values.notna().any() else whole.astype("str")
     return converted, pd.Series(False, index=values.index), "text"
@@ -223,22 +233,18 @@ def _as_text(values: pd.Series, source: Source):
 
 def _plain_number(values: pd.Series, source: Source) -> pd.Series:
     """Write numbers with a decimal point and no thousands mark, leaving anything that is no number for the caller."""
-    if not (pd.api.types.is_string_dtype(values.dtype) or values.dtype == object):
+    if values.dtype == object:
+        texts = values.map(lambda value: isinstance(value, str)).astype(bool)
+        return values.where(~texts, _plain_number(values[texts].astype("str"), source)) if texts.any() else values
+    if not isinstance(values.dtype, pd.StringDtype):
         return values
-
-    def plain(value):
-        if not isinstance(value, str):
-            return value
-        text = value.replace("\N{NO-BREAK SPACE}", "").replace("\N{MINUS SIGN}", "-")
-        if source.thousands:
-            text = text.replace(source.thousands, "")
-        if source.decimal != ".":
-            if "." in text:
-                return "?" + text
-            text = text.replace(source.decimal, ".")
-        return text
-
-    return values.map(plain, na_action="ignore")
+    plain = values.str.replace("\N{NO-BREAK SPACE}", "", regex=False).str.replace("\N{MINUS SIGN}", "-", regex=False)
+    if source.thousands:
+        plain = plain.str.replace(source.thousands, "", regex=False)
+    if source.decimal != ".":
+        foreign = plain.str.contains(".", regex=False).fillna(False).astype(bool)
+        plain = plain.str.replace(source.decimal, ".", regex=False).mask(foreign, "?")
+    return plain
 
 
 def _as_money(values: pd.Series, source: Source):

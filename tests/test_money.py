@@ -3,6 +3,7 @@
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import pandas as pd
+import pyarrow as arrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,17 @@ def test_text_that_is_no_amount_is_refused_with_its_position(wrong):
     with pytest.raises(ValueError, match="two decimals") as caught:
         money.to_cents(pd.Series(["1.00", wrong]))
     assert caught.value.args[1] == [1]
+
+
+def test_decimals_of_fixed_scale_agree_with_text():
+    written = ["12.30", "-0.05", None, "92233720368547758.07", "1.005"]
+    decimals = pd.Series(
+        [None if t is None else Decimal(t) for t in written], dtype=pd.ArrowDtype(arrow.decimal128(30, 3))
+    )
+    assert money.to_cents(decimals[:3]).tolist() == [1230, -5, pd.NA]
+    with pytest.raises(ValueError, match="two decimals") as caught:
+        money.to_cents(decimals)
+    assert caught.value.args[1] == [3, 4]
 
 
 def test_floats_with_three_decimals_or_too_large_are_refused():

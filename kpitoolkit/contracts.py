@@ -53,7 +53,7 @@ def _one_of(*values: str) -> pa.Check:
 
 _NOT_NEGATIVE = pa.Check.ge(0, error="0 or more (credits are invoices of kind rebate, refunds are returns)")
 _POSITIVE = pa.Check.gt(0, error="above 0")
-_SUNDAY = pa.Check(lambda day: day.dt.dayofweek == 6, error="a Sunday (the last day of an ISO week)")
+_SUNDAY = pa.Check(lambda day: day.dt.day_of_week == 6, error="a Sunday (the last day of an ISO week)")
 
 CONTRACTS: dict[str, Contract] = {
     "ad_spend": Contract(

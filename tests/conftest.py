@@ -7,6 +7,9 @@ import pytest
 
 CHROMIUM = "/usr/bin/chromium"
 
+# pages are checked once the example cases have run (tests/notebooks_check.py); benchmarks measure and are no tests
+collect_ignore = ["benchmarks", *([] if "KPITOOLKIT_OUTPUTS" in os.environ else ["cases/check_pages.py"])]
+
 
 def pytest_collection_modifyitems(items):
     if shutil.which(CHROMIUM):

@@ -1,7 +1,7 @@
 """Money as integer cents: exact reading, exact splitting, one rounding rule (half to even)."""
 
-from collections.abc import Sequence
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+import math
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
 import numpy as np
@@ -92,51 +92,43 @@ def _cents(value: object) -> int | None:
     return whole if whole is not None and abs(whole) < LARGEST_CENTS else None
 
 
-def allocate(total_cents: int, weights: Sequence[float], keys: Sequence) -> list[int]:
-    """Split an amount in proportion to weights, to the cent: the parts sum to the total exactly.
+def whole_cents(total_cents: int, amounts: list[Fraction], keys: list[str]) -> list[int]:
+    """Round exact amounts to whole cents that sum to the total: largest remainder, ties by key.
 
-    The exact shares of the absolute total are rounded down; the cents left over go to the largest remainders, ties in
-    the order of the keys (Hamilton's method of largest remainders); the total's sign is put back.
+    Each amount is rounded down; the cents left over go to the largest remainders (Hamilton's method); a zero stays
+    zero.
 
     Parameters
     ----------
     total_cents : int
-    weights : sequence of float
-        Any signs, with a sum that is not zero.
-    keys : sequence
-        One sortable key for each weight; makes the result independent of the order of the input.
-
-    Returns
-    -------
-    list of int
-        Cents, in the order of the weights.
+        At most one cent per amount away from their sum.
+    amounts : list of Fraction
+        Of either sign.
+    keys : list of str
 
     Raises
     ------
     ValueError
-        Where the weights sum to zero but the total does not.
+        Where the amounts are farther from the total than rounding explains.
 
     Examples
     --------
-    >>> allocate(100, [1, 1, 1], ["a", "b", "c"])
-    [34, 33, 33]
-    >>> allocate(-100, [1, 1, 1], ["c", "b", "a"])
-    [-33, -33, -34]
+    >>> whole_cents(0, [Fraction(1, 2), Fraction(-1, 2), Fraction(0)], ["a", "b", "c"])
+    [1, -1, 0]
     """
-    exact = [Fraction(float(weight)) for weight in weights]
-    whole = sum(exact)
-    if whole == 0:
-        if total_cents != 0:
-            raise ValueError("weights that sum to zero cannot share an amount that is not zero")
-        return [0] * len(exact)
-    sign = -1 if total_cents < 0 else 1
-    shares = [Fraction(abs(int(total_cents))) * weight / whole for weight in exact]
-    floors = [share.numerator // share.denominator for share in shares]
-    left = abs(int(total_cents)) - sum(floors)
-    order = sorted(range(len(shares)), key=lambda i: (-(shares[i] - floors[i]), keys[i]))
-    for i in order[:left]:
-        floors[i] += 1
-    return [sign * part for part in floors]
+    if abs(sum(amounts) - total_cents) > len(amounts) + 1:
+        raise ValueError(f"steps sum to {float(sum(amounts)):.2f} cents, not to their total {total_cents}.")
+    parts = [math.floor(amount) for amount in amounts]
+    order = sorted(range(len(amounts)), key=lambda i: (-(amounts[i] - parts[i]), keys[i]))
+    order = [i for i in order if amounts[i] != 0] or order
+    left = total_cents - sum(parts)
+    while left and order:
+        for i in order if left > 0 else reversed(order):
+            if left == 0:
+                break
+            parts[i] += 1 if left > 0 else -1
+            left += -1 if left > 0 else 1
+    return parts
 
 
 def convert(cents: pd.Series | int, rate: float | str | Decimal | pd.Series | Fraction) -> pd.Series | int:
@@ -189,14 +181,3 @@ def exact_rate(rate: object) -> Fraction:
 
 def _round_half_even(value: Fraction) -> int:
     return round(value)
-
-
-def two_decimals(value: Decimal | float) -> Decimal:
-    """Round an amount in currency units half to even to two decimals.
-
-    Examples
-    --------
-    >>> two_decimals(Decimal("0.125"))
-    Decimal('0.12')
-    """
-    return Decimal(str(value)).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN)

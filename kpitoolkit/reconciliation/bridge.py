@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import pandas as pd
 
-from kpitoolkit import errors, plots, text
+from kpitoolkit import money, plots, text
 from kpitoolkit.reconciliation.formula import (
     Name,
     Node,
@@ -407,49 +407,12 @@ def steps_table(
     frame = pd.DataFrame({"position": range(len(keys)), "step": keys, "kind": kinds})
     if value_unit == "money":
         rounded = round(ends[0]), round(ends[1])
-        parts = whole_cents(rounded[1] - rounded[0], list(steps.values()), list(steps))
+        parts = money.whole_cents(rounded[1] - rounded[0], list(steps.values()), list(steps))
         frame["amount_cents"] = pd.array([rounded[0], *parts, rounded[1]], dtype="Int64")
     else:
         scale = 100 if value_unit == "money_per_unit" else 1
         frame["amount"] = [float(amount / scale) for amount in (ends[0], *steps.values(), ends[1])]
     return frame
-
-
-def whole_cents(total_cents: int, amounts: list[Fraction], keys: list[str]) -> list[int]:
-    """
-    Round exact amounts to whole cents that sum to the total: largest remainder, ties by key; a zero stays zero.
-
-    Parameters
-    ----------
-    total_cents : int
-        At most one cent per amount away from their sum.
-    amounts : list of Fraction
-        Of either sign.
-    keys : list of str
-
-    Raises
-    ------
-    ToolkitError
-        Where the amounts are farther from the total than rounding explains.
-
-    Examples
-    --------
-    >>> whole_cents(0, [Fraction(1, 2), Fraction(-1, 2), Fraction(0)], ["a", "b", "c"])
-    [1, -1, 0]
-    """
-    if abs(sum(amounts) - total_cents) > len(amounts) + 1:
-        raise errors.ToolkitError(f"steps sum to {float(sum(amounts)):.2f} cents, not to their total {total_cents}.")
-    parts = [math.floor(amount) for amount in amounts]
-    order = sorted(range(len(amounts)), key=lambda i: (-(amounts[i] - parts[i]), keys[i]))
-    order = [i for i in order if amounts[i] != 0] or order
-    left = total_cents - sum(parts)
-    while left and order:
-        for i in order if left > 0 else reversed(order):
-            if left == 0:
-                break
-            parts[i] += 1 if left > 0 else -1
-            left += -1 if left > 0 else 1
-    return parts
 
 
 def _no_figure(value) -> bool:

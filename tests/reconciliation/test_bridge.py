@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpitoolkit.reconciliation.bridge import bridge, contributions, lmdi, shapley_weights, whole_cents
+from kpitoolkit.reconciliation.bridge import bridge, contributions, lmdi, shapley_weights
 from kpitoolkit.reconciliation.formula import Name, Number, Product, Ratio, Sum, ZeroDenominatorError, evaluate, parse
 
 NAMES = ("a", "b", "c", "d")
@@ -120,12 +120,6 @@ def test_money_closes_to_the_cent_and_zero_steps_stay_zero():
     amounts = result.table["amount_cents"].tolist()
     assert amounts[0] + sum(amounts[1:-1]) == amounts[-1]
     assert steps(result)["c"] == 0 and steps(result)["n"] == 0
-    assert whole_cents(1, [Fraction(1, 2), Fraction(1, 2)], ["b", "a"]) == [0, 1]
-
-
-def test_whole_cents_refuses_a_total_that_rounding_cannot_explain():
-    with pytest.raises(Exception, match="not to their total 100"):
-        whole_cents(100, [Fraction(1), Fraction(2)], ["a", "b"])
 
 
 values = st.fractions(min_value=-50, max_value=50, max_denominator=20) | st.just(Fraction(0))

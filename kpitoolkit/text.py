@@ -17,7 +17,7 @@ from babel.dates import format_date
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_compact_currency, format_decimal
+from babel.numbers import format_decimal
 
 from kpitoolkit.errors import ToolkitError, suggest
 
@@ -142,35 +142,44 @@ def percent(share: float | None, language: str, decimals: int = 1, signed: bool 
 
 
 def money(cents: int | None, currency: str, language: str, decimals: int = 0, signed: bool = False) -> str:
-    """Write cents as an amount of a currency, its code or sign behind a no-break space.
+    """Write cents as an amount of a currency: its sign in front in English, behind a no-break space in Italian.
 
     Examples
     --------
-    >>> money(129167, "EUR", "it", 2).replace(chr(160), " ")
-    '1.291,67 €'
+    >>> money(-129167, "EUR", "en", 2), money(129167, "EUR", "it", 2).replace(chr(160), " ")
+    ('−€1,291.67', '1.291,67 €')
     """
     if is_missing(cents):
         return no_figure(language)
-    return number(int(cents) / 100, language, decimals, signed) + "\N{NO-BREAK SPACE}" + currency_sign(currency)
+    return _with_currency(number(int(cents) / 100, language, decimals, signed), "", currency, language)
 
 
-def compact_money(cents: int | None, currency: str, language: str, decimals: int = 2) -> str:
+def compact_money(cents: int | None, currency: str, language: str, decimals: int = 2, signed: bool = False) -> str:
     """Write an amount of a million and more in short (``€12.41M``, ``12,41 Mln €``), a smaller one in whole units.
 
     Examples
     --------
-    >>> compact_money(1_241_000_000, "EUR", "en")
-    '€12.41M'
+    >>> compact_money(1_241_000_000, "EUR", "en"), compact_money(298_485_900_000, "USD", "it").replace(chr(160), " ")
+    ('€12.41M', '2,98 Mld $')
     """
     if is_missing(cents):
         return no_figure(language)
     value = int(cents) / 100
     if abs(value) < 1_000_000:
-        return money(cents, currency, language)
-    written = format_compact_currency(
-        value, currency, locale=LOCALE[check_language(language)], fraction_digits=decimals
+        return money(cents, currency, language, 0, signed)
+    size = 1e9 if abs(value) >= 1e9 else 1e6
+    short = {"en": {1e6: "M", 1e9: "B"}, "it": {1e6: "\N{NO-BREAK SPACE}Mln", 1e9: "\N{NO-BREAK SPACE}Mld"}}
+    return _with_currency(
+        number(value / size, language, decimals, signed), short[check_language(language)][size], currency, language
     )
-    return written.replace("-", MINUS)
+
+
+def _with_currency(digits: str, unit: str, currency: str, language: str) -> str:
+    sign = currency_sign(currency)
+    if language != "en":
+        return digits + unit + "\N{NO-BREAK SPACE}" + sign
+    plus_or_minus = digits[0] if digits[0] in (MINUS, "+") else ""
+    return plus_or_minus + sign + "\N{NO-BREAK SPACE}" * sign.isalpha() + digits.removeprefix(plus_or_minus) + unit
 
 
 def currency_sign(currency: str) -> str:

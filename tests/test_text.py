@@ -12,7 +12,7 @@ def plain(written):
 
 
 @pytest.mark.parametrize(
-    ("language", "expected"), [("en", ["1,234.50", "−0.12", "12,411 €"]), ("it", ["1.234,50", "−0,12", "12.411 €"])]
+    ("language", "expected"), [("en", ["1,234.50", "−0.12", "€12,411"]), ("it", ["1.234,50", "−0,12", "12.411 €"])]
 )
 def test_separators_follow_the_language(language, expected):
     written = [

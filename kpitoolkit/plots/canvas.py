@@ -100,8 +100,14 @@ def wrapped(name: object, characters: int = 34) -> str:
 
 
 def capitalised(words: str) -> str:
-    """Words as a heading or a total bears them, with a capital at the start: labels come without."""
-    return words[:1].upper() + words[1:]
+    """Words as a heading or a total bears them, with a capital at the start: labels come without.
+
+    Examples
+    --------
+    >>> capitalised("paid orders"), capitalised("iROAS")
+    ('Paid orders', 'iROAS')
+    """
+    return words if words[1:2].isupper() else words[:1].upper() + words[1:]
 
 
 def ordered(values: pd.Series) -> list:
@@ -164,7 +170,8 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
     value_format : str
         `number` (as many decimals as its size asks for), `percent` (of a share; one decimal), `money` (of cents;
         none), or these with their decimals (`number2`); `label` (of a key), `text`, `date`, `quarter`;
-        or a KPI's `value_unit`: `money` and `money_per_unit` (of cents), `share`, `count`, `ratio`, `index`.
+        or a KPI's `value_unit`: `money` and `money_per_unit` (of cents), `share`, `count`, `ratio`, `index`; or
+        `points`, the difference of two shares. A `+` in front of any of these writes the sign of what is positive.
     language : {"en", "it"}
     currency : str
         ISO code, for `money`.
@@ -186,9 +193,12 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
     '1.234,50'
     >>> figure_text(0.0412, "percent", "en", signed=True)
     '+4.1%'
+    >>> figure_text(-0.019, "+points", "it")
+    '−1,9 punti'
     """
     if text.is_missing(value):
         return text.no_figure(language)
+    signed, value_format = signed or value_format.startswith("+"), value_format.removeprefix("+")
     value_format = VALUE_UNITS.get(value_format, value_format)
     plain = {
         "label": lambda: text.label(str(value), language),
@@ -204,6 +214,9 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
         return text.number(value, language, int(digits) if digits else _decimals(value), signed)
     if kind == "percent":
         return text.percent(value, language, int(digits) if digits else 1, signed)
+    if kind == "points":
+        moved = text.number(float(value) * 100, language, int(digits) if digits else 1, signed)
+        return text.translator(language)("{points} points").format(points=moved)
     if kind == "money":
         return text.money(value, currency, language, int(digits) if digits else 0, signed)
     raise ValueError(f"value_format {value_format!r} is not one of number, percent, money, label, text, date, quarter.")

@@ -74,7 +74,8 @@ def waterfall(
         ax = canvas.axes(ax, 0.195 * heights.sum() + 0.5)
         figures = []
         for row, kind in enumerate(drawn["kind"]):
-            colour = DARK if total[row] else BLUE if amounts[row] >= 0 else ORANGE
+            written = canvas.scaled_text(amounts[row], decimals, language, signed=not total[row])
+            colour = DARK if total[row] else BLUE if amounts[row] > 0 else ORANGE if amounts[row] < 0 else GREY
             hatched = {"facecolor": "white", "edgecolor": colour, "hatch": "//////", "linewidth": 0.8}
             look = hatched if kind == "unexplained" else {"facecolor": colour, "edgecolor": colour, "linewidth": 0.5}
             left, right = sorted((starts[row], ends[row]))
@@ -82,7 +83,6 @@ def waterfall(
             if row + 1 < len(names):
                 across = [centres[row] + 0.33, centres[row + 1] - 0.33]
                 ax.plot([ends[row]] * 2, across, color=GREY, linewidth=0.5, zorder=1)
-            written = canvas.scaled_text(amounts[row], decimals, language, signed=not total[row])
             weight = "bold" if total[row] else "normal"
             beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center_baseline"}
             figures.append(ax.annotate(written, (right, centres[row]), color=colour, fontweight=weight, **beside))

@@ -94,7 +94,7 @@ def test_unexplained_against_the_threshold():
     )
     said = [s.replace("\N{NO-BREAK SPACE}", " ") for s in summary.unexplained(checks, KPIS, "en", "EUR")]
     assert [s[0] for s in said] == ["✓", "✗", "–", "✗"]
-    assert "16,000 € (0.13% of booked revenue), within the threshold of 62,055 €" in said[0]
+    assert "€16,000 (0.13% of booked revenue), within the threshold of €62,055" in said[0]
     assert "blocks sign-off" in said[1]
     assert said[3].endswith("1 of 2.")
     assert [warns for _words, warns in summary.marks(checks, "en")] == [True]

@@ -71,15 +71,15 @@ def translator(language: str) -> Callable[[str], str]:
     return catalogue(language).gettext
 
 
-def plural(language: str, one: str, many: str, n: int) -> str:
-    """Return the sentence for one or for many, translated, with ``{n}`` filled in.
+def plural(language: str, one: str, many: str, n: int, **values: str) -> str:
+    """Return the sentence for one or for many, translated, with ``{n}`` and the other ``values`` filled in.
 
     Examples
     --------
     >>> plural("en", "{n} row", "{n} rows", 2)
     '2 rows'
     """
-    return catalogue(language).ngettext(one, many, n).format(n=number(n, language))
+    return catalogue(language).ngettext(one, many, n).format(n=number(n, language), **values)
 
 
 def label(key: str, language: str) -> str:
@@ -154,8 +154,15 @@ def money(cents: int | None, currency: str, language: str, decimals: int = 0, si
     return _with_currency(number(int(cents) / 100, language, decimals, signed), "", currency, language)
 
 
-def compact_money(cents: int | None, currency: str, language: str, decimals: int = 2, signed: bool = False) -> str:
-    """Write an amount of a million and more in short (``€12.41M``, ``12,41 Mln €``), a smaller one in whole units.
+def compact_money(
+    cents: int | None,
+    currency: str,
+    language: str,
+    decimals: int = 2,
+    signed: bool = False,
+    least: int = 1_000_000,
+) -> str:
+    """Write an amount of a million (`least`) and more in short (``€12.41M``, ``12,41 Mln €``), else in whole units.
 
     Examples
     --------
@@ -165,13 +172,12 @@ def compact_money(cents: int | None, currency: str, language: str, decimals: int
     if is_missing(cents):
         return no_figure(language)
     value = int(cents) / 100
-    if abs(value) < 1_000_000:
+    if abs(value) < least:
         return money(cents, currency, language, 0, signed)
     size = 1e9 if abs(value) >= 1e9 else 1e6
     short = {"en": {1e6: "M", 1e9: "B"}, "it": {1e6: "\N{NO-BREAK SPACE}Mln", 1e9: "\N{NO-BREAK SPACE}Mld"}}
-    return _with_currency(
-        number(value / size, language, decimals, signed), short[check_language(language)][size], currency, language
-    )
+    digits = number(value / size, language, decimals, signed)
+    return _with_currency(digits, short[check_language(language)][size], currency, language)
 
 
 def _with_currency(digits: str, unit: str, currency: str, language: str) -> str:

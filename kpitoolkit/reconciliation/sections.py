@@ -1,6 +1,7 @@
 """What a page reads, and what it does with a result that was not examined: say so, and draw and save nothing."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -50,9 +51,7 @@ def arrival(given: Mapping[str, pd.DataFrame], quarter: str) -> pd.DataFrame:
             first = last = frame[_TIMES.get(name, "date")]
             start, end = quarter_bounds(quarter)
             inside = (first >= start) & (first < end + pd.Timedelta(days=1))
-        rows.append(
-            ("all_invoices" if name == "invoices" else name, len(frame), int(inside.sum()), first.min(), last.max())
-        )
+        rows.append((name, len(frame), int(inside.sum()), first.min(), last.max()))
     return pd.DataFrame(rows, columns=["table", "rows", "rows_in_quarter", "first_day", "last_day"])
 
 
@@ -65,6 +64,14 @@ def examined(result) -> bool:
 def draw(result, language: str = "en", **choices) -> Axes | None:
     """Draw a result; without anything to draw, nothing."""
     return result.plot(language=language, **choices) if examined(result) else None
+
+
+def named(result, names: Mapping[str, str]):
+    """The result with units' names in place of their ids, to be shown; what is saved keeps the ids."""
+    frame = result.table.copy()
+    for column in {"step", "unit"} & {*frame}:
+        frame[column] = [names.get(value, value) for value in frame[column]]
+    return replace(result, table=frame, missing_units=tuple(names.get(unit, unit) for unit in result.missing_units))
 
 
 def table(result, language: str = "en", formats: Mapping | None = None, currency: str = "EUR"):

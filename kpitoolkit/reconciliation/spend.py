@@ -30,7 +30,7 @@ class SpendToLedger:
     ----------
     table : DataFrame
         The bridge: ``position, step, kind, amount_cents, rows``; totals ``platform_spend``, ``invoiced_services``,
-        ``invoices``, ``computed_cost``, ``booked_cost``.
+        ``dated_invoices``, ``computed_cost``, ``booked_cost``.
     platforms : DataFrame
         One row a platform: ``platform, spend_cents, currency_cents, vat_cents, invoiced_cents,
         billing_difference_cents``; spend + currency + vat + billing difference = invoiced.
@@ -86,7 +86,7 @@ def spend_to_ledger(
     rate. ``vat`` takes out what some platforms report with VAT: ``spend - spend / (1 + rate)``, half to even, row by
     row. ``billing_difference`` is what the platforms invoiced for services of the quarter beyond that. With agency fees
     and rebates of the same services this is ``invoiced_services``; ``invoice_timing`` leads from the services of the
-    quarter to the ``invoices`` dated in it; with the ledger's accruals this is ``computed_cost``.
+    quarter to the ``dated_invoices``, dated in it; with the ledger's accruals this is ``computed_cost``.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def _lines(spent, billed, entries):
         ("step", "rebates", step["rebate"] if both else None, None),
         ("total", "invoiced_services", step["services"], None),
         ("step", "invoice_timing", step["timing"], None),
-        ("total", "invoices", step["dated"], None),
+        ("total", "dated_invoices", step["dated"], None),
         ("step", "accruals", books.on_line(entries, "marketing_accruals"), None),
         ("total", "computed_cost", 0 if any_source else None, None),
         ("unexplained", "unexplained", booked, None),
@@ -258,7 +258,7 @@ def _platforms(spent, billed) -> pd.DataFrame:
 
 def _again(spent, invoices, into, entries, ledger, accounts, quarter) -> dict[str, int | None]:
     """Compute each subtotal a second time, from the tables and not from the steps."""
-    again = dict.fromkeys(("platform_spend", "invoiced_services", "invoices", "computed_cost", "booked_cost"))
+    again = dict.fromkeys(("platform_spend", "invoiced_services", "dated_invoices", "computed_cost", "booked_cost"))
     if spent is not None:
         again["platform_spend"] = sum(int(cents) for cents in spent.groupby("platform")["spend_cents"].sum())
     if invoices is not None:
@@ -267,8 +267,8 @@ def _again(spent, invoices, into, entries, ledger, accounts, quarter) -> dict[st
         cents = books.converted(invoices["net_cents"], invoices["currency"], into)
         dates = invoices["date"].dt.strftime("%Y-%m")
         again["invoiced_services"] = books.total(cents[invoices["service_month"].astype("string").isin(months)])
-        again["invoices"] = books.total(cents[dates.isin(months)])
-        again["computed_cost"] = again["invoices"] + (books.on_line(entries, "marketing_accruals") or 0)
+        again["dated_invoices"] = books.total(cents[dates.isin(months)])
+        again["computed_cost"] = again["dated_invoices"] + (books.on_line(entries, "marketing_accruals") or 0)
     if ledger is not None:
         again["booked_cost"] = books.booked_again(ledger, accounts, MARKETING_LINES, quarter)
     return again

@@ -69,7 +69,7 @@ def by_hand(extra=0):
 
 HAND = {
     "platform_spend": 29262, "currency": -200, "vat": -2211, "billing_difference": 100, "agency_fees": 1500,
-    "rebates": -700, "invoiced_services": 27751, "invoice_timing": -2100, "invoices": 25651, "accruals": 2100,
+    "rebates": -700, "invoiced_services": 27751, "invoice_timing": -2100, "dated_invoices": 25651, "accruals": 2100,
     "computed_cost": 27751, "unexplained": 0, "booked_cost": 27751,
 }  # fmt: skip
 
@@ -165,7 +165,7 @@ def test_a_second_way_of_computing_it(spent, billed, accrual):
     totals["agency_fees"] = sum(amount for kind, amount in served if kind == "fee")
     totals["rebates"] = sum(amount for kind, amount in served if kind == "rebate")
     totals["invoiced_services"] = sum(amount for _kind, amount in served)
-    totals["invoices"] = sum(row[3] for row in booked)
+    totals["dated_invoices"] = sum(row[3] for row in booked)
     assert {step: found[step] for step in totals} == totals
     assert found["unexplained"] == 0 and result.unexplained.empty
     assert (result.checks["value_cents"] == 0).all() and result.passed
@@ -186,12 +186,12 @@ def test_a_missing_table_is_not_examined(missing):
         assert found["platform_spend"] is found["billing_difference"] is found["agency_fees"] is None
         assert found["invoiced_services"] == HAND["invoiced_services"] and found["unexplained"] == 0
     if missing == "invoices":
-        assert found["invoices"] is found["billing_difference"] is None
+        assert found["dated_invoices"] is found["billing_difference"] is None
         assert found["computed_cost"] == 29262 - 200 - 2211 + 2100
         assert found["booked_cost"] == HAND["booked_cost"]
     if missing == "ledger":
         assert found["booked_cost"] is found["accruals"] is found["unexplained"] is None
-        assert found["computed_cost"] == HAND["invoices"]
+        assert found["computed_cost"] == HAND["dated_invoices"]
         assert not result.passed
     for language in ("en", "it"):
         assert result.findings(language)

@@ -161,8 +161,9 @@ def compact_money(
     decimals: int = 2,
     signed: bool = False,
     least: int = 1_000_000,
+    small_decimals: int = 0,
 ) -> str:
-    """Write an amount of a million (`least`) and more in short (``€12.41M``, ``12,41 Mln €``), else in whole units.
+    """Write an amount of a million (`least`) and more in short (``€12.41M``, ``12,41 Mln €``), a smaller one in full.
 
     Examples
     --------
@@ -173,7 +174,7 @@ def compact_money(
         return no_figure(language)
     value = int(cents) / 100
     if abs(value) < least:
-        return money(cents, currency, language, 0, signed)
+        return money(cents, currency, language, small_decimals, signed)
     size = 1e9 if abs(value) >= 1e9 else 1e6
     short = {"en": {1e6: "M", 1e9: "B"}, "it": {1e6: "\N{NO-BREAK SPACE}Mln", 1e9: "\N{NO-BREAK SPACE}Mld"}}
     digits = number(value / size, language, decimals, signed)

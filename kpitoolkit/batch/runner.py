@@ -242,9 +242,10 @@ def _job(batch: Batch, unit: str, notebook: Notebook) -> Entry:
     stated = batch.stated(unit)
     language = batch.language or stated.language
     known = {**stated.model_dump(), "case": batch.case.name, "units": list(batch.case.units), "language": language}
+    known["unit_names"] = {name: dict(one.unit_name) for name, one in batch.case.units.items()}
     values = {name: known[name] for name in notebook.parameters if name in known}
     catalogue = parameters.catalogue_path(stated.catalogue, batch.case.name, str(batch.case.folder))
-    figures = {name: value for name, value in values.items() if name not in ("language", "catalogue")}
+    figures = {name: value for name, value in values.items() if name not in ("language", "catalogue", "unit_names")}
     content = {table: found["sha256"] for table, found in batch.data[unit].items()}
     inputs = record.digest([figures, record.file_digest(catalogue), content])
     shelf = batch.shelf(unit)
@@ -252,7 +253,7 @@ def _job(batch: Batch, unit: str, notebook: Notebook) -> Entry:
         [
             inputs,
             language,
-            stated.unit_name,
+            known["unit_names"] if "unit_names" in values else stated.unit_name,
             record.file_digest(notebook.path),
             record.package_digest(),
             record.versions(),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kpitoolkit import plots, text
 
-_FIGURES = ("number", "percent", "money", *plots.VALUE_UNITS)
+_FIGURES = ("number", "percent", "points", "money", "+", *plots.VALUE_UNITS)
 _QUARTER = re.compile(r"\d{4}Q[1-4]")
 
 _TEMPLATES = jinja2.Environment(
@@ -56,7 +56,8 @@ def table(
     language : {"en", "it"}
     formats : mapping, optional
         Column to a format of `plots.figure_text` (`number`, `number2`, `percent`, `money` (cents), `label`, `text`,
-        `date`, `quarter`), or to one format a row. Default: by type; `*_cents` are money, strings are keys.
+        `date`, `quarter`), or to one format a row. Default: by type; `*_cents` are money, strings are keys. Keys in the
+        first column are written with a capital.
     caption : str, optional
         Above the table, already in the reader's language.
     labels : mapping, optional
@@ -83,8 +84,9 @@ def table(
         one_currency = isinstance(chosen, str) and chosen.startswith("money")
         cells = [_cell(v, f, language, currency, one_currency) for v, f in zip(values, each, strict=True)]
         heading = plots.capitalised(text.label((labels or {}).get(column, str(column)), language))
-        headings[position] = f"{heading}, {text.currency_sign(currency)}" if one_currency else heading
-        written[position] = cells
+        headings[position] = f"{heading},\N{NO-BREAK SPACE}{text.currency_sign(currency)}" if one_currency else heading
+        names = position == 0 and chosen == "label"
+        written[position] = [plots.capitalised(cell) for cell in cells] if names else cells
         right[position] = any(str(f).startswith(_FIGURES) for f in each) if each else False
     bold = [kind == "total" for kind in frame["kind"]] if "kind" in frame else [False] * len(frame)
     rows = [{"bold": bold[i], "cells": [written[c][i] for c in written]} for i in range(len(frame))]

@@ -37,8 +37,8 @@ def variances(kpis: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The rows of the finance basis (a KPI without one: of the marketing basis), with `reference`, `variance`,
-        `variance_low`, `variance_high` and `judgement` (`favourable`, `unfavourable`, `indistinguishable`, `equal`,
-        `no_reference`).
+        `variance_low`, `variance_high` and `judgement` (`favourable`, `unfavourable`, `indistinguishable`, `equal`:
+        to a tenth of a per cent or of a point, `no_reference`).
     """
     finance = kpis["basis"] == "finance"
     rows = kpis[finance | ~kpis["kpi"].isin(kpis.loc[finance, "kpi"])].reset_index(drop=True)
@@ -51,7 +51,7 @@ def variances(kpis: pd.DataFrame) -> pd.DataFrame:
             judgement = "no_reference"
         elif low is not None and high is not None and low <= 0 <= high:
             judgement = "indistinguishable"
-        elif variance == 0:
+        elif round(variance * 100, 1) == 0:  # as it is written
             judgement = "equal"
         else:
             judgement = "favourable" if variance * row["direction"] > 0 else "unfavourable"
@@ -139,7 +139,8 @@ def figure_and_unit(row: Mapping, column: str, language: str, currency: str) -> 
         for least, divisor, prefix in ((1e11, 1e11, "B"), (1e8, 1e8, "M"), (1e6, 1e5, "k")):
             if size >= least:
                 decimals = 0 if divisor == 1e5 else 2
-                return text.number(float(value) / divisor, language, decimals), prefix + sign
+                short = sign + prefix if language == "en" else prefix + sign
+                return text.number(float(value) / divisor, language, decimals), short
         return text.number(float(value) / 100, language), sign
     if unit == "money_per_unit":
         return text.number(float(value) / 100, language, 2 if size < 1e6 else 0), sign

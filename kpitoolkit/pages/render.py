@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-from kpitoolkit import text
+from kpitoolkit import plots, text
 from kpitoolkit.errors import ToolkitError
 from kpitoolkit.pages import markup
 from kpitoolkit.pages.blocks import fill
@@ -177,7 +177,7 @@ def index(
     notebooks = list(dict.fromkeys(entry["notebook"] for entry in entries))
     units = list(dict.fromkeys(entry["unit"] for entry in entries))
     found = {(entry["unit"], entry["notebook"]): entry for entry in entries}
-    names = {unit: text.label(unit, language) for unit in units}
+    names = {unit: plots.capitalised(text.label(unit, language)) for unit in units}
     names |= {entry["unit"]: entry["unit_name"] for entry in entries if entry.get("unit_name")}
     rows = []
     for unit in units:
@@ -214,8 +214,8 @@ def index(
         language=language,
         title=title,
         style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        unit=text.label("unit", language),
-        notebooks=[text.label(notebook, language) for notebook in notebooks],
+        unit=plots.capitalised(text.label("unit", language)),
+        notebooks=[plots.capitalised(text.label(notebook, language)) for notebook in notebooks],
         rows=rows,
         incomplete=bool(bad),
         sentences=sentences,

@@ -162,7 +162,13 @@ def headline(facts: pd.DataFrame, language: str, currency: str) -> list[str]:
     return sentences
 
 
-def unexplained(checks: pd.DataFrame | None, kpis: pd.DataFrame | None, language: str, currency: str) -> list[str]:
+def unexplained(
+    checks: pd.DataFrame | None,
+    kpis: pd.DataFrame | None,
+    language: str,
+    currency: str,
+    spend: pd.DataFrame | None = None,
+) -> list[str]:
     """Say what we cannot explain, against the threshold that the CFO set; then whether the second computations agree.
 
     Parameters
@@ -171,6 +177,8 @@ def unexplained(checks: pd.DataFrame | None, kpis: pd.DataFrame | None, language
         `reconciliation_checks`: `check`, `value_cents`, `threshold_cents`, `passed` (empty where not tested).
     kpis : DataFrame or None
         For booked revenue, of which the share is stated.
+    spend : DataFrame or None
+        `reconciliation_spend`, for the booked marketing cost of which unexplained spend is a share.
 
     Examples
     --------
@@ -185,23 +193,26 @@ def unexplained(checks: pd.DataFrame | None, kpis: pd.DataFrame | None, language
         return [_("There is no bridge to the ledger for this unit, so nothing was tested against a threshold.")]
     left = checks["check"].str.endswith("unexplained").fillna(False).astype(bool)
     revenue = _get(_finance(kpis, REVENUE), "actual")
+    cost = None if spend is None else dict(zip(spend["step"], spend["amount_cents"], strict=True)).get("booked_cost")
     sentences = []
     for row in checks[left].to_dict("records"):
-        share = None if text.is_missing(row["value_cents"]) or not revenue else row["value_cents"] / float(revenue)
+        of_cost = row["check"].startswith("spend_")
+        whole = cost if of_cost else revenue
+        known = not text.is_missing(row["value_cents"]) and not text.is_missing(whole) and whole
+        share = text.percent(row["value_cents"] / float(whole) if known else None, language, decimals=2)
+        of_what = _("{share} of booked marketing cost") if of_cost else _("{share} of booked revenue")
         told = {
             "check": plots.capitalised(text.label(row["check"], language)),
             "value": text.money(row["value_cents"], currency, language),
             "threshold": text.money(row["threshold_cents"], currency, language),
-            "share": text.percent(share, language, decimals=2),
+            "share": of_what.format(share=share),
         }
         if text.is_missing(row["passed"]):
             sentence = _("– {check}: not tested, for want of data.")
         elif row["passed"]:
-            sentence = _("✓ {check}: {value} ({share} of booked revenue), within the threshold of {threshold}.")
+            sentence = _("✓ {check}: {value} ({share}), within the threshold of {threshold}.")
         else:
-            sentence = _(
-                "✗ {check}: {value} ({share} of booked revenue), over the threshold of {threshold}: blocks sign-off."
-            )
+            sentence = _("✗ {check}: {value} ({share}), over the threshold of {threshold}: blocks sign-off.")
         sentences.append(sentence.format(**told))
     tested = checks[~left]["passed"].dropna().astype(bool)
     if len(tested):
@@ -212,12 +223,22 @@ def unexplained(checks: pd.DataFrame | None, kpis: pd.DataFrame | None, language
     return sentences
 
 
-def marks(checks: pd.DataFrame | None, language: str, draft: bool = False) -> list[tuple[str, bool]]:
-    """Marks beside the unit's name: whether the modelled figures are a draft, whether a check failed."""
+def marks(
+    checks: pd.DataFrame | None, language: str, draft: bool = False, grades: pd.DataFrame | None = None
+) -> list[tuple[str, bool]]:
+    """Marks beside the unit's name: the bridge's grade, whether modelled figures are a draft, whether a check failed.
+
+    Examples
+    --------
+    >>> marks(None, "it", grades=pd.DataFrame({"subject": ["claimed"], "grade": ["A"]}))
+    [('Grado A', False)]
+    """
     _ = text.translator(language)
-    found = [(_("Modelled figures: draft"), False)] if draft else []
+    found = [] if grades is None else [(_("Grade {grade}").format(grade=grade), False) for grade in grades["grade"]]
+    if draft:
+        found.append((_("Modelled figures: draft"), False))
     if checks is not None and not checks["passed"].dropna().astype(bool).all():
-        found.append((_("A check failed: not for sign-off"), True))
+        found.append((_("Not ready for sign-off"), True))
     return found
 
 
@@ -353,10 +374,18 @@ def shortened(table: pd.DataFrame, most: int = 4) -> pd.DataFrame:
 
 
 def plot_iroas(iroas: pd.DataFrame, contribution_margin_share: float, language: str, ax: Axes | None = None) -> Axes:
-    """Draw modelled revenue per unit of spend with its intervals against break-even, 1 / margin before marketing."""
-    break_even = 1 / contribution_margin_share
-    words = text.translator(language)("break-even {value}").format(value=text.number(break_even, language, 1))
-    look = {"reference": break_even, "reference_label": words, "value_format": "number1"}
+    """Draw modelled revenue per unit of spend with its intervals against break-even, 1 / margin before marketing.
+
+    Where no channel has a verdict the break-even is left out: beside it, an interval would look like one. One channel
+    alone is drawn once, without the total that is the same.
+    """
+    iroas = iroas[iroas["iroas"].notna()]
+    iroas = iroas if len(iroas) > 2 else iroas.tail(1)  # all media together come first
+    look = {"value_format": "number1"}
+    if (iroas["verdict"] != "insufficient_data").any():
+        break_even = 1 / contribution_margin_share
+        words = text.translator(language)("break-even {value}").format(value=text.number(break_even, language, 1))
+        look |= {"reference": break_even, "reference_label": words}
     return plots.intervals(iroas, "channel", "iroas", "low", "high", ax=ax, language=language, **look)
 
 
@@ -372,6 +401,7 @@ def iroas_findings(iroas: pd.DataFrame | None, declared: Collection[str], langua
     if iroas is None:
         return missing({"regression": None}, declared, language)
     said = []
+    iroas = iroas if len(iroas) > 2 else iroas.tail(1)
     for verdict, rows in iroas.groupby("verdict", sort=False):
         channels = ", ".join(text.label(channel, language) for channel in rows["channel"])
         words = plots.capitalised(text.label(verdict, language))
@@ -379,14 +409,23 @@ def iroas_findings(iroas: pd.DataFrame | None, declared: Collection[str], langua
     return [" ".join(said), _("Draft: modelled by a transparent regression, not proven by an experiment.")]
 
 
-def footer(kpis: pd.DataFrame | None, sources: Sequence[str], language: str) -> Html:
-    """Close the page: sources, versions of the definitions, owners, and what "modelled" does not mean."""
+_GRADES = {
+    "A": "Grade A: each claim is traced to its order.",
+    "C": "Grade C: claims are bridged in total, because a platform gives no order ids.",
+}
+
+
+def footer(
+    kpis: pd.DataFrame | None, sources: Sequence[str], language: str, grades: pd.DataFrame | None = None
+) -> Html:
+    """Close the page: sources, versions of the definitions, what the grade and what "modelled" mean."""
     _ = text.translator(language)
     versions = [] if kpis is None else sorted({str(v) for v in kpis["version"].dropna()})
     names = [text.label(source, language) for source in sources]
     sentences = [_("Sources: {sources}.").format(sources=", ".join(names))] if names else []
-    if versions:
-        sentences.append(_("Definitions: version {versions}.").format(versions=", ".join(versions)))
+    known = [_("Definitions: version {versions}.").format(versions=", ".join(versions))] if versions else []
+    known += [] if grades is None else [_(_GRADES[grade]) for grade in grades["grade"] if grade in _GRADES]
+    sentences += [" ".join(known)] if known else []
     sentences.append(
         _("Intervals hold 90% unless stated otherwise. “Modelled” is not “caused”: only an experiment shows that.")
     )

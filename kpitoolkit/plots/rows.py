@@ -151,7 +151,7 @@ def intervals(
     -------
     Axes
     """
-    names = [canvas.wrapped(text.label(str(name), language)) for name in frame[label]]
+    names = [canvas.capitalised(canvas.wrapped(text.label(str(name), language))) for name in frame[label]]
     data = pd.DataFrame({key: canvas.floats(frame[column]) for key, column in [("v", value), ("l", low), ("h", high)]})
     with canvas.style():
         ax = canvas.axes(ax, 0.22 * max(1, len(frame)) + 0.65)
@@ -224,7 +224,7 @@ def bars(
     Axes
     """
     rows, groups = canvas.ordered(frame[label]), canvas.ordered(frame[group]) if group else [None]
-    names = [canvas.wrapped(text.label(str(name), language)) for name in rows]
+    names = [canvas.capitalised(canvas.wrapped(text.label(str(name), language))) for name in rows]
     data = pd.DataFrame({"row": frame[label], "value": canvas.floats(frame[value])})
     data["group"] = frame[group] if group else None
     for key, column in (("low", low), ("high", high)):

@@ -117,7 +117,9 @@ class Bridge:
         return sentences
 
     def write(self, amount, language="en", signed=False) -> str:
-        """Write an amount of this bridge's table as readers do."""
+        """Write an amount of this bridge's table as readers do, from ten million in short."""
+        if self.value_unit == "money":
+            return text.compact_money(round(amount), self.currency, language, signed=signed, least=10_000_000)
         return written(
             amount * 100 if self.value_unit == "money_per_unit" else amount,
             self.value_unit,
@@ -125,6 +127,11 @@ class Bridge:
             self.currency,
             signed,
         )
+
+
+def lowered(sentence: str) -> str:
+    """A sentence as it stands after a colon."""
+    return sentence[:1].lower() + sentence[1:]
 
 
 def as_words(step: str, language: str) -> str:

@@ -58,6 +58,11 @@ class ClaimedToBooked:
         """Whether every check was made and passed; otherwise the quarter is not ready for sign-off."""
         return bool(self.checks["passed"].fillna(False).all())
 
+    @property
+    def grades(self) -> pd.DataFrame:
+        """The grade as a table, `subject, grade`; without rows where claims were not examined."""
+        return pd.DataFrame({"subject": ["claimed"], "grade": [self.grade]}).query("grade != ''")
+
     def amount(self, step: str) -> int | None:
         """Return the cents of one line of the bridge; None where it was not examined."""
         return books.amount(self.table, step)

@@ -45,7 +45,8 @@ class Drivers:
     @property
     def formats(self) -> dict[str, list[str] | str]:
         """How ``shown`` is written."""
-        return {"kpi": "text", "change": [bridges.FORMATS[unit] for unit in self.table["value_unit"]]}
+        changes = {**bridges.FORMATS, "share": "points"}
+        return {"kpi": "text", "change": ["+" + changes[unit] for unit in self.table["value_unit"]]}
 
     def plot(self, ax=None, language="en", kpi="contribution_margin"):
         """Draw the bridge of one KPI from the earlier quarter to the later one."""
@@ -63,7 +64,7 @@ class Drivers:
             name = getattr(self.names[key[0]], language)
             label = text.label(key[1], language)
             sentence = _("{kpi}, {decomposition}:").format(kpi=name, decomposition=label)
-            said += [f"{sentence} {finding}" for finding in self.bridges[key].findings(language)]
+            said += [f"{sentence} {bridges.lowered(finding)}" for finding in self.bridges[key].findings(language)]
         else:
             said.append(_("No driver can be shown: the earlier quarter has no figures for any decomposition."))
         empty = [key for key, result in self.bridges.items() if result.status != "ok"]
@@ -154,7 +155,7 @@ class BasisBridges:
         said = []
         for kpi, result in self.bridges.items():
             name = getattr(self.names[kpi], language)
-            said += [f"{name}: {finding}" for finding in result.findings(language)]
+            said += [f"{name}: {bridges.lowered(finding)}" for finding in result.findings(language)]
         return said
 
 

@@ -342,7 +342,7 @@ def findings(result: object, booked_step: str, language: str) -> list[str]:
     said, net, booked = [], amount(result.table, "unexplained"), amount(result.table, booked_step)
 
     def money(cents, **options):
-        return text.money(cents, result.currency, language, decimals=2, **options)
+        return text.compact_money(cents, result.currency, language, least=10_000_000, small_decimals=2, **options)
 
     if net is not None:
         gross = total(result.unexplained["difference_cents"].abs())

@@ -60,8 +60,8 @@ class Reclassifications:
                 sentence.format(
                     unit=self.unit_in_data,
                     quarter=text.quarter(quarter, language),
-                    before=text.money(marketing["before_cents"], self.currency, language),
-                    after=text.money(marketing["after_cents"], self.currency, language),
+                    before=text.compact_money(marketing["before_cents"], self.currency, language, least=10_000_000),
+                    after=text.compact_money(marketing["after_cents"], self.currency, language, least=10_000_000),
                     from_basis=marketing["from_basis"],
                     to_basis=marketing["to_basis"],
                 )

@@ -59,7 +59,9 @@ class RollUp:
             else:
                 sentence += " " + _("Nothing stays unexplained.")
             amounts = {
-                name: text.money(row[f"{name}_cents"], self.currency, language, decimals=2)
+                name: text.compact_money(
+                    row[f"{name}_cents"], self.currency, language, least=10_000_000, small_decimals=2
+                )
                 for name in ("computed", "booked", "unexplained")
             }
             said.append(sentence.format(measure=plots.capitalised(text.label(row["measure"], language)), **amounts))

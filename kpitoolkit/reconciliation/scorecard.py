@@ -55,7 +55,7 @@ class Scorecard:
         frame.loc[self.table["target"].isna(), ["target", "attainment"]] = "–"
         for figure, status in _STATUSES.items():
             frame.loc[self.table[status] == "not_meaningful", figure] = _("n/m")
-        frame["owner"] = self.table["owner"]
+        frame["owner"] = [str(owner).replace(" ", "\N{NO-BREAK SPACE}") for owner in self.table["owner"]]
         return frame if self.table["target"].notna().any() else frame.drop(columns=["target", "attainment"])
 
     @property
@@ -92,7 +92,7 @@ class Scorecard:
             said.append(_("Partial: the results of {units} are missing and are not estimated.").format(units=missing))
         if "revenue" in finance.index and finance.loc["revenue", "actual"] > 0:
             row = finance.loc["revenue"]
-            actual = written(row["actual"], "money", language, self.currency)
+            actual = text.compact_money(round(row["actual"]), self.currency, language, least=10_000_000)
             if row["last_year"] > 0:
                 change = text.percent(row["actual"] / row["last_year"] - 1, language, signed=True)
                 sentence = _("Net revenue of {quarter}: {actual}, {change} on last year.")
@@ -103,20 +103,23 @@ class Scorecard:
         judged = finance.dropna(subset=["attainment"]).sort_values("attainment", kind="stable")
         if len(judged):
             reached = int((judged["attainment"] >= 1).sum())
-            sentence = _(
-                "{reached} of {judged} targets are reached; farthest behind: {kpi}, {attainment} of its target."
+            sentence = text.plural(
+                language,
+                "{n} of {judged} targets is reached.",
+                "{n} of {judged} targets are reached.",
+                reached,
+                judged=text.number(len(judged), language),
             )
-            if reached == len(judged):
-                sentence = _("{reached} of {judged} targets are reached.")
-            last = judged.iloc[0]
-            said.append(
-                sentence.format(
-                    reached=reached,
-                    judged=len(judged),
-                    kpi=last[name],
-                    attainment=text.percent(last["attainment"], language),
+            if reached < len(judged):
+                last = judged.iloc[0]
+                figures = {
+                    column: written(last[column], last["value_unit"], language, self.currency)
+                    for column in ("actual", "target")
+                }
+                sentence += " " + _("Farthest from it: {kpi}, {actual} against {target}.").format(
+                    kpi=last[name], **figures
                 )
-            )
+            said.append(sentence)
         for status, sentence in (
             ("no_figure", _("No figure, because the tables do not state it: {kpis}.")),
             ("not_meaningful", _("Not meaningful (n/m), because what it divides by is not positive: {kpis}.")),

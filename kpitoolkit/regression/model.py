@@ -80,11 +80,14 @@ class Regression:
         _ = text.translator(language)
         title = _("Modelled revenue per unit of spend, 90% interval (draft)")
         rows = self.table.dropna(subset="iroas")
+        rows = rows if len(rows) > 2 else rows.tail(1)  # one channel alone is the total
         if not len(rows):
             return _blank(ax, title, language)
         judged = self.periods >= returns.SHORTEST[self.frequency]
-        line = {"reference": self.break_even, "reference_label": _("Break-even")} if judged else {}
-        return plots.intervals(rows, "channel", "iroas", "low", "high", **line, ax=ax, language=language, title=title)
+        words = _("break-even {value}").format(value=text.number(self.break_even, language, 1))
+        line = {"reference": self.break_even, "reference_label": words} if judged else {}
+        look = {"language": language, "title": title, "value_format": "number1"}
+        return plots.intervals(rows, "channel", "iroas", "low", "high", **line, **look, ax=ax)
 
     def plot_contributions(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw baseline and contributions stacked over time, with revenue as a line."""

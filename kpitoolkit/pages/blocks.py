@@ -46,6 +46,7 @@ def table(
     caption: str | None = None,
     labels: Mapping[str, str] | None = None,
     currency: str = "EUR",
+    missing: str | None = None,
 ) -> Html:
     """Show a tidy table: headings and keys in the reader's words, figures flush right with the language's separators.
 
@@ -64,6 +65,8 @@ def table(
         Column to the key (or words) of its heading, where that is not the column's name.
     currency : str
         Of the money columns; stands once, in their headings.
+    missing : str, optional
+        What stands where there is no value. Default: the words for a figure that was never seen.
 
     Returns
     -------
@@ -82,7 +85,10 @@ def table(
         chosen = (formats or {}).get(column, _default_format(str(column), values))
         each = [chosen] * len(frame) if isinstance(chosen, str) else list(chosen)
         one_currency = isinstance(chosen, str) and chosen.startswith("money")
-        cells = [_cell(v, f, language, currency, one_currency) for v, f in zip(values, each, strict=True)]
+        cells = [
+            missing if missing is not None and text.is_missing(v) else _cell(v, f, language, currency, one_currency)
+            for v, f in zip(values, each, strict=True)
+        ]
         heading = plots.capitalised(text.label((labels or {}).get(column, str(column)), language))
         headings[position] = f"{heading},\N{NO-BREAK SPACE}{text.currency_sign(currency)}" if one_currency else heading
         names = position == 0 and chosen == "label"

@@ -15,10 +15,10 @@ BAR_WIDTH, BAR_HEIGHT, LARGEST_SHARE = 140, 22, 0.5
 
 
 def relative(actual, reference) -> float | None:
-    """(actual - reference) / |reference|, or None where one is missing or the reference is zero."""
-    if text.is_missing(actual) or text.is_missing(reference) or reference == 0:
+    """(actual - reference) / reference, or None where one is missing or the reference is not positive."""
+    if text.is_missing(actual) or text.is_missing(reference) or reference <= 0:
         return None
-    return (float(actual) - float(reference)) / abs(float(reference))
+    return (float(actual) - float(reference)) / float(reference)
 
 
 def points(actual, reference) -> float | None:
@@ -29,9 +29,9 @@ def points(actual, reference) -> float | None:
 def variances(kpis: pd.DataFrame) -> pd.DataFrame:
     """Judge each KPI against its target; where no KPI has one, against the same quarter a year ago.
 
-    Variance = (actual - reference) / |reference|, of a share the difference in points, its interval likewise;
-    favourable where it goes the KPI's own way (`direction`); not distinguishable where the interval of the figure holds
-    the reference.
+    Variance = (actual - reference) / reference, of a share the difference in points, its interval likewise; there is
+    none on a reference that is not positive: a per cent of a loss says nothing. Favourable where it goes the KPI's own
+    way (`direction`); not distinguishable where the interval of the figure holds the reference.
 
     Returns
     -------
@@ -47,7 +47,10 @@ def variances(kpis: pd.DataFrame) -> pd.DataFrame:
     for row in rows.to_dict("records"):
         apart = points if row["value_unit"] == "share" else relative
         variance, low, high = (apart(row.get(name), row[reference]) for name in ("actual", "low", "high"))
-        if variance is None:
+        change = points(row["actual"], row[reference])
+        if variance is None and change:
+            judgement = "favourable" if change * row["direction"] > 0 else "unfavourable"
+        elif variance is None:
             judgement = "no_reference"
         elif low is not None and high is not None and low <= 0 <= high:
             judgement = "indistinguishable"
@@ -85,7 +88,7 @@ def kpi_table(kpis: pd.DataFrame | None, language: str, currency: str) -> Html:
     limit = min(LARGEST_SHARE, max(0.01, drawn.max().fillna(0).max()), max(0.01, 2 * drawn["variance"].fillna(0).max()))
     rows = []
     for row in judged.to_dict("records"):
-        verdict, tone = _verdict(row, language)
+        verdict, tone = _verdict(row, language, currency)
         actual, unit = figure_and_unit(row, "actual", language, currency)
         rows.append(
             {
@@ -136,7 +139,11 @@ def figure_and_unit(row: Mapping, column: str, language: str, currency: str) -> 
     sizes = [row.get(name) for name in ("actual", "target", "last_year")]
     size = max((abs(float(s)) for s in sizes if not text.is_missing(s)), default=0.0)
     if unit == "money":
-        for least, divisor, prefix in ((1e11, 1e11, "B"), (1e8, 1e8, "M"), (1e6, 1e5, "k")):
+        for least, divisor, prefix in (
+            (1e11, 1e11, "B" if language == "en" else "Mld\N{NO-BREAK SPACE}"),
+            (1e8, 1e8, "M"),
+            (1e6, 1e5, "k"),
+        ):
             if size >= least:
                 decimals = 0 if divisor == 1e5 else 2
                 short = sign + prefix if language == "en" else prefix + sign
@@ -151,7 +158,7 @@ def figure_and_unit(row: Mapping, column: str, language: str, currency: str) -> 
     return plots.figure_text(value, unit, language, currency), ""
 
 
-def _verdict(row: Mapping, language: str) -> tuple[str, str]:
+def _verdict(row: Mapping, language: str, currency: str) -> tuple[str, str]:
     _ = text.translator(language)
     judgement = row["judgement"]
     if judgement == "no_reference":
@@ -159,11 +166,21 @@ def _verdict(row: Mapping, language: str) -> tuple[str, str]:
         return words, "even"
     if judgement == "indistinguishable":
         return _("not distinguishable"), "even"
+    symbol, tone = {"favourable": ("▲", "good"), "unfavourable": ("▼", "bad"), "equal": ("=", "even")}[judgement]
+    if text.is_missing(row["variance"]):
+        return f"{symbol} {_change(row, language, currency)}", tone
     in_points = row["value_unit"] == "share"
     written = text.number(float(row["variance"]) * 100, language, decimals=1, signed=True)
     written = _("{points} points").format(points=written) if in_points else f"{written}%"
-    symbol, tone = {"favourable": ("▲", "good"), "unfavourable": ("▼", "bad"), "equal": ("=", "even")}[judgement]
     return f"{symbol} {written}", tone
+
+
+def _change(row: Mapping, language: str, currency: str) -> str:
+    """The difference itself, where no per cent of the reference can be stated."""
+    change = points(row["actual"], row[row["reference"]])
+    if row["value_unit"] == "money":
+        return text.compact_money(round(change), currency, language, signed=True)
+    return plots.figure_text(change, row["value_unit"], language, currency, signed=True)
 
 
 def bar(row: Mapping, limit: float) -> dict:

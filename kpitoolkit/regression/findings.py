@@ -37,10 +37,12 @@ def findings(regression, language: str = "en") -> list[str]:
             for key in ("above_break_even", "below_break_even", "insufficient_data")
         ]
         sentence = _(
-            "The next 1 spent, spread as the last was, is modelled to bring {mroas} of revenue; how sure that is, this "
-            "draft cannot say."
+            "The next {one} spent, spread as the last was, is modelled to bring {mroas} of revenue; how sure that is, "
+            "this draft cannot say."
         )
-        sentences.append(sentence.format(mroas=text.number(total["mroas"], language, 2)))
+        sentences.append(
+            sentence.format(one=_one(regression, language), mroas=_each(total["mroas"], regression, language))
+        )
     return [sentence for sentence in sentences if sentence]
 
 
@@ -54,22 +56,25 @@ def _total(regression, total: pd.Series, language: str) -> str:
         )
     sentence = {
         "above_break_even": _(
-            "Draft. All media together: {iroas} of modelled revenue per 1 spent (90% interval {low} to {high}), above "
-            "the break-even of {break_even}. {contribution} of revenue, {share}, is modelled as brought by {spend}."
+            "Draft. All media together: {iroas} of modelled revenue per {one} spent (90% interval {low} to {high}), "
+            "above the break-even of {break_even}. {contribution} of revenue, {share}, is modelled as brought by "
+            "{spend}."
         ),
         "below_break_even": _(
-            "Draft. All media together: {iroas} of modelled revenue per 1 spent (90% interval {low} to {high}), below "
-            "the break-even of {break_even}. {contribution} of revenue, {share}, is modelled as brought by {spend}."
+            "Draft. All media together: {iroas} of modelled revenue per {one} spent (90% interval {low} to {high}), "
+            "below the break-even of {break_even}. {contribution} of revenue, {share}, is modelled as brought by "
+            "{spend}."
         ),
         "insufficient_data": _(
             "Draft. Insufficient data to place all media together beside the break-even of {break_even}: {iroas} of "
-            "modelled revenue per 1 spent, 90% interval {low} to {high}, on {spend}."
+            "modelled revenue per {one} spent, 90% interval {low} to {high}, on {spend}."
         ),
     }[total["verdict"]]
     revenue = regression.contributions["contribution"].sum()
     return sentence.format(
-        **_figures(total, language),
-        break_even=text.number(regression.break_even, language, 2),
+        **{name: _each(total[name], regression, language) for name in ("iroas", "low", "high")},
+        one=_one(regression, language),
+        break_even=_each(regression.break_even, regression, language),
         contribution=_money(total["contribution"], regression, language),
         share=text.percent(total["contribution"] / revenue, language),
         spend=_money(total["spend"], regression, language),
@@ -119,6 +124,15 @@ def _reason(key: str, values: dict, language: str) -> str:
 
 def _figures(row: pd.Series, language: str) -> dict[str, str]:
     return {name: text.number(row[name], language, 2) for name in ("iroas", "low", "high")}
+
+
+def _one(regression, language: str) -> str:
+    return text.money(100, regression.currency, language)
+
+
+def _each(ratio: float, regression, language: str) -> str:
+    """Revenue for one unit of the currency."""
+    return text.money(round(ratio * 100), regression.currency, language, decimals=2)
 
 
 def _money(value: float, regression, language: str) -> str:

@@ -30,7 +30,7 @@ def test_a_table_by_hand():
         assert cell in shown.html
     assert shown.html.count('class="kt-total"') == 1
     assert ",\N{NO-BREAK SPACE}€</th>" in shown.html
-    assert "search paid" in repr(shown) and "<" not in repr(shown)
+    assert "Search paid" in repr(shown) and "<" not in repr(shown)
 
 
 def test_one_format_a_row():

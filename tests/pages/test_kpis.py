@@ -84,3 +84,16 @@ def test_missing_reconciliation_and_hostile_names():
     hostile = frame(("<b>x</b>", *REVENUE[1:9], "<script>", "ok", 1))
     html = kpis.kpi_table(hostile, "en", "EUR").html
     assert "<b>" not in html and "<script" not in html
+
+
+def test_what_rounds_to_nothing_is_neither_good_nor_bad():
+    judged = kpis.variances(frame(("margin", "finance", 0.3104, None, None, 0.31, 0.302, "share", 1, "", "ok", 1)))
+    assert judged["judgement"].tolist() == ["equal"]
+    assert "= 0.0 points" in kpis.kpi_table(judged, "en", "EUR").html
+
+
+def test_a_change_on_a_loss_is_written_as_an_amount_not_as_a_per_cent():
+    row = ("contribution_margin", "finance", 6_236_100_000, None, None, None, -6_858_300_000, "money", 1, "", "ok", 1)
+    html = kpis.kpi_table(frame(row), "en", "USD").html
+    assert "▲ +$130.94M" in html and "%" not in html.split("<tbody>")[1]
+    assert "▼" in kpis.kpi_table(frame((*row[:8], -1, *row[9:])), "en", "USD").html

@@ -153,3 +153,45 @@ def test_saved_tables_are_read_as_they_come_back(tmp_path):
 
 def test_closes_sees_a_missing_cent():
     assert not summary.closes(CLAIMS.assign(amount_cents=[981_200_000, None, -320_600_000, 0, 660_600_001]))
+
+
+def test_unexplained_spend_is_a_share_of_marketing_cost():
+    checks = pd.DataFrame(
+        {"check": ["spend_net_unexplained"], "value_cents": [50], "threshold_cents": [49], "passed": [False]}
+    )
+    spend = pd.DataFrame({"step": ["platform_spend", "booked_cost"], "amount_cents": [9_000, 10_000]})
+    said = told(summary.unexplained(checks, KPIS, "it", "EUR", spend))
+    assert "(0,50% del costo di marketing contabilizzato)" in said and "ricavi" not in said
+    assert "no figure of booked marketing cost" in told(summary.unexplained(checks, KPIS, "en", "EUR"))
+
+
+IROAS = pd.DataFrame(
+    {
+        "channel": ["total_media", "search", "tv"],
+        "iroas": [2.0, 4.0, 1.0],
+        "low": [1.0, 3.0, 0.5],
+        "high": [3.0, 5.0, 1.5],
+        "verdict": ["insufficient_data", "above_break_even", "below_break_even"],
+    }
+)
+
+
+def test_break_even_is_drawn_only_beside_a_verdict_and_one_channel_only_once():
+    def words(ax):
+        return [t.get_text() for t in ax.texts]
+
+    assert "break-even 2.5" in words(summary.plot_iroas(IROAS, 0.4, "en"))
+    undecided = summary.plot_iroas(IROAS.assign(verdict="insufficient_data"), 0.4, "en")
+    assert not any("break-even" in word for word in words(undecided))
+    assert len({line.get_color() for line in undecided.lines}) == 1
+    alone = summary.plot_iroas(IROAS.head(2), 0.4, "en")
+    assert [tick.get_text() for tick in alone.get_yticklabels()] == ["Search"]
+    assert "search" in summary.iroas_findings(IROAS.head(2), [], "en")[0]
+    assert "all media" not in summary.iroas_findings(IROAS.head(2), [], "en")[0]
+
+
+def test_the_grade_is_marked_and_explained():
+    grades = pd.DataFrame({"subject": ["claimed"], "grade": ["C"]})
+    assert summary.marks(None, "en", True, grades) == [("Grade C", False), ("Modelled figures: draft", False)]
+    assert "Grade C: claims are bridged in total" in summary.footer(None, [], "en", grades).plain
+    assert summary.marks(None, "en", grades=grades.head(0)) == []

@@ -83,6 +83,7 @@ def table(
     for position, column in enumerate(frame.columns):
         values = frame.iloc[:, position]
         chosen = (formats or {}).get(column, _default_format(str(column), values))
+        chosen = f"number{_column_decimals(values)}" if chosen == "number" else chosen
         each = [chosen] * len(frame) if isinstance(chosen, str) else list(chosen)
         one_currency = isinstance(chosen, str) and chosen.startswith("money")
         cells = [
@@ -124,6 +125,14 @@ def _default_format(column: str, values: pd.Series) -> str:
         return "number1" if known.max() >= 100 else "number2" if known.max() >= 0.1 else "number4"
     known = values.dropna().astype(str)
     return "quarter" if len(known) and known.str.fullmatch(_QUARTER).all() else "label"
+
+
+def _column_decimals(values: pd.Series) -> int | str:
+    """Decimals of a whole column, by its largest figure; empty, each by its own size, where the sizes are far apart."""
+    known = values.dropna().astype(float).abs()
+    if known.empty or (known % 1 == 0).all():
+        return 0
+    return plots.decimals(known.max()) if known.max() < 100 else ""
 
 
 def _cell(value, value_format: str, language: str, currency: str, currency_in_heading: bool) -> str:

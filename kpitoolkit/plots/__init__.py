@@ -1,6 +1,6 @@
 """Charts: a tidy table in, Axes out. They know no model and set no style on import."""
 
-from kpitoolkit.plots.canvas import BLUE, DARK, GREY, ORANGE, PALETTE, VALUE_UNITS, capitalised, figure_text
+from kpitoolkit.plots.canvas import BLUE, DARK, GREY, ORANGE, PALETTE, VALUE_UNITS, capitalised, decimals, figure_text
 from kpitoolkit.plots.rows import bars, intervals, waterfall
 from kpitoolkit.plots.series import areas, lines
 
@@ -14,6 +14,7 @@ __all__ = [
     "areas",
     "bars",
     "capitalised",
+    "decimals",
     "figure_text",
     "intervals",
     "lines",

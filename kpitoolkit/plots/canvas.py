@@ -104,10 +104,10 @@ def capitalised(words: str) -> str:
 
     Examples
     --------
-    >>> capitalised("paid orders"), capitalised("iROAS")
-    ('Paid orders', 'iROAS')
+    >>> capitalised("paid orders"), capitalised("iROAS"), capitalised("t")
+    ('Paid orders', 'iROAS', 't')
     """
-    return words if words[1:2].isupper() else words[:1].upper() + words[1:]
+    return words if len(words) == 1 or words[1:2].isupper() else words[:1].upper() + words[1:]
 
 
 def ordered(values: pd.Series) -> list:
@@ -211,7 +211,7 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
     kind = value_format.rstrip("0123456789")
     digits = value_format[len(kind) :]
     if kind == "number":
-        return text.number(value, language, int(digits) if digits else _decimals(value), signed)
+        return text.number(value, language, int(digits) if digits else decimals(value), signed)
     if kind == "percent":
         return text.percent(value, language, int(digits) if digits else 1, signed)
     if kind == "points":
@@ -222,7 +222,7 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
     raise ValueError(f"value_format {value_format!r} is not one of number, percent, money, label, text, date, quarter.")
 
 
-def _decimals(value) -> int:
+def decimals(value) -> int:
     """Decimals that a figure's size asks for: whole numbers and hundreds none, 3.6 one, 0.36 two."""
     size = abs(float(value))
     if float(value).is_integer() or size >= 100:

@@ -71,6 +71,7 @@ class Inputs:
             more = len(self.empty_periods) > 3
             sentence = _("Nothing was sold in {n} periods, which count as zero: {days}.")
             said.append(sentence.format(n=text.number(len(self.empty_periods), language), days=days + " …" * more))
+            said[-1] = said[-1].removesuffix(".") if more else said[-1]
         return said
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:

@@ -107,8 +107,9 @@ def test_only_known_parameters_are_passed(first_run):
     home = first_run[1] / "tiny"
     stated = json.loads((home / "group/all.en.ipynb").read_text())["metadata"]["papermill"]["parameters"]
     assert stated["units"] == ["faulty", "north", "south"]
+    assert stated["unit_names"] == {"faulty": {}, "north": {}, "south": {}}
     assert set(stated) == {
-        "case", "unit", "quarter", "language", "lookback_days", "results_dir", "save_dir", "units",
+        "case", "unit", "quarter", "language", "lookback_days", "results_dir", "save_dir", "units", "unit_names",
     }  # fmt: skip
 
 

@@ -51,3 +51,9 @@ def test_data_never_becomes_markup():
 
 def test_an_empty_table_says_so():
     assert "No rows." in pages.table(pd.DataFrame({"channel": []}), "en").html
+
+
+def test_a_column_has_the_decimals_of_its_largest_figure():
+    shown = pages.table(pd.DataFrame({"credit": [12.13, 5.0, None], "wide": [12345.6, 0.36, 5.0]}), "en",
+                        {"credit": "number", "wide": "number"}, missing="–")  # fmt: skip
+    assert [line.split() for line in repr(shown).splitlines()[1:]] == [["12.1", "12,346"], ["5.0", "0.36"], ["–", "5"]]

@@ -362,3 +362,19 @@ def test_what_was_not_examined_is_said_and_leaves_no_table(tmp_path):
     assert not list((tmp_path / "tables").iterdir())
     assert sections.table(moved) is None
     assert sections.findings(moved, "en") == ["Not examined: the tables that this bridge needs are not declared."]
+
+
+def test_targets_are_counted_in_the_plural_of_the_language_and_the_farthest_has_both_figures():
+    said = card_of().findings("it")[1]
+    expected = "1 obiettivo su 2 è raggiunto. Il più lontano: Ricavi netti, 1.100.000 € contro 1.200.000 €."
+    assert said.replace("\N{NO-BREAK SPACE}", " ") == expected
+
+
+def test_units_are_shown_by_their_names_and_saved_by_their_ids():
+    found = rollup.roll_up({"a": None, "<b>": None}, NOW, "EUR", RATES, stated(revenue=1))
+    shown = sections.named(found, {"a": "Negozi <i>", "<b>": "B_2"})
+    assert shown.missing_units == ("Negozi <i>", "B_2") and found.missing_units == ("a", "<b>")
+    whole = rollup.roll_up(UNITS, NOW, "EUR", RATES)
+    names = {unit: f"Unit {unit}" for unit in UNITS}
+    assert set(names.values()) <= set(sections.named(whole, names).table["step"])
+    assert set(UNITS) <= set(whole.table["step"])

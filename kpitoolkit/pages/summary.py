@@ -200,7 +200,7 @@ def unexplained(
         whole = cost if of_cost else revenue
         known = not text.is_missing(row["value_cents"]) and not text.is_missing(whole) and whole
         share = text.percent(row["value_cents"] / float(whole) if known else None, language, decimals=2)
-        of_what = _("{share} of booked marketing cost") if of_cost else _("{share} of booked revenue")
+        of_what = _("{share} of marketing cost") if of_cost else _("{share} of booked revenue")
         told = {
             "check": plots.capitalised(text.label(row["check"], language)),
             "value": text.money(row["value_cents"], currency, language),

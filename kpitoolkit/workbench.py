@@ -131,7 +131,7 @@ def spend_panel(case: Case, units: widgets.Dropdown, language: str = "en") -> wi
         for channel, spend in mean_spend(result).items():
             highest = max(float(observed.get(channel, 0)), spend)
             name, step = text.label(channel, language), highest / STEPS_OF_A_SLIDER
-            look = {"readout_format": ",.0f", "description": name, **_slider()}
+            look = {"readout_format": ",.0f" if language == "en" else ".0f", "description": name, **_slider()}
             sliders[channel] = widgets.FloatSlider(value=spend, max=highest, step=step, **look)
             sliders[channel].observe(lambda _change: update(), names="value")
         column.children = tuple(sliders.values())

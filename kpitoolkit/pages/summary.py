@@ -406,7 +406,8 @@ def iroas_findings(iroas: pd.DataFrame | None, declared: Collection[str], langua
         channels = ", ".join(text.label(channel, language) for channel in rows["channel"])
         words = plots.capitalised(text.label(verdict, language))
         said.append(_("{verdict}: {channels}.").format(verdict=words, channels=channels))
-    return [" ".join(said), _("Draft: modelled by a transparent regression, not proven by an experiment.")]
+    draft = _("Draft: modelled by a transparent regression, not proven by an experiment.")
+    return [" ".join(said), *[draft] * bool(iroas["iroas"].notna().any())]
 
 
 _GRADES = {

@@ -187,6 +187,8 @@ def test_break_even_is_drawn_only_beside_a_verdict_and_one_channel_only_once():
     alone = summary.plot_iroas(IROAS.head(2), 0.4, "en")
     assert [tick.get_text() for tick in alone.get_yticklabels()] == ["Search"]
     assert "search" in summary.iroas_findings(IROAS.head(2), [], "en")[0]
+    unspent = IROAS.head(2).assign(iroas=None, verdict="not_spent")
+    assert summary.iroas_findings(unspent, [], "en") == ["Nothing spent: search."]
     assert "all media" not in summary.iroas_findings(IROAS.head(2), [], "en")[0]
 
 

@@ -179,5 +179,40 @@ def exact_rate(rate: object) -> Fraction:
     return rate if isinstance(rate, Fraction) else Fraction(Decimal(str(rate)))
 
 
+def rate_between(
+    fx_rates: pd.DataFrame | None, quarter: str, source: str, target: str, group_currency: str
+) -> Fraction | None:
+    """Units of ``target`` for one of ``source`` in a quarter, as a fraction; None where a rate is missing.
+
+    Parameters
+    ----------
+    fx_rates : DataFrame or None
+        ``quarter, currency, rate``: units of the group's currency for one of ``currency``; its own rate is 1.
+    quarter, source, target, group_currency : str
+
+    Returns
+    -------
+    Fraction or None
+
+    Examples
+    --------
+    >>> rates = pd.DataFrame({"quarter": ["2026Q3"], "currency": ["GBP"], "rate": [1.17]})
+    >>> rate_between(rates, "2026Q3", "GBP", "EUR", "EUR"), rate_between(rates, "2026Q2", "GBP", "EUR", "EUR")
+    (Fraction(117, 100), None)
+    """
+    if source == target:
+        return Fraction(1)
+    found = []
+    for currency in (source, target):
+        if currency == group_currency:
+            found.append(Fraction(1))
+            continue
+        rows = [] if fx_rates is None else fx_rates.query("quarter == @quarter and currency == @currency")["rate"]
+        if not len(rows):
+            return None
+        found.append(exact_rate(rows.iloc[0]))
+    return found[0] / found[1]
+
+
 def _round_half_even(value: Fraction) -> int:
     return round(value)

@@ -6,7 +6,6 @@ is never zero, never interpolated, and two classification bases are never chaine
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -139,30 +138,6 @@ def tables_needed(tables: Iterable[str]) -> list[str]:
     return sorted((needed | {"fx_rates"}) & set(tables))
 
 
-def rate_between(fx_rates: pd.DataFrame | None, quarter: str, source: str, target: str, group_currency: str):
-    """
-    Units of ``target`` for one of ``source`` in a quarter, as a fraction; None where a rate is missing.
-
-    Examples
-    --------
-    >>> rates = pd.DataFrame({"quarter": ["2026Q3"], "currency": ["GBP"], "rate": [1.17]})
-    >>> rate_between(rates, "2026Q3", "GBP", "EUR", "EUR"), rate_between(rates, "2026Q2", "GBP", "EUR", "EUR")
-    (Fraction(117, 100), None)
-    """
-    if source == target:
-        return Fraction(1)
-    found = []
-    for currency in (source, target):
-        if currency == group_currency:
-            found.append(Fraction(1))
-            continue
-        rows = [] if fx_rates is None else fx_rates.query("quarter == @quarter and currency == @currency")["rate"]
-        if not len(rows):
-            return None
-        found.append(money.exact_rate(rows.iloc[0]))
-    return found[0] / found[1]
-
-
 def _quarters(times: pd.Series) -> pd.Series:
     return times.dt.to_period("Q").astype(str)
 
@@ -196,7 +171,7 @@ def _money_by_quarter(frame, column, quarters, currency, fx_rates, group_currenc
     found: dict[str, int | None] = dict.fromkeys(quarters, 0)
     for (quarter, source), cents in sums.items():
         if quarter in found and found[quarter] is not None:
-            rate = rate_between(fx_rates, quarter, source, currency, group_currency)
+            rate = money.rate_between(fx_rates, quarter, source, currency, group_currency)
             found[quarter] = None if rate is None else found[quarter] + money.convert(int(cents), rate)
     return found
 

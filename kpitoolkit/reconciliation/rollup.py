@@ -129,7 +129,7 @@ def in_group_currency(
         if value is not None and row.value_unit == "money":
             key = (row.quarter, row.currency)
             if key not in rates:
-                rates[key] = measures.rate_between(fx_rates, *key, group_currency, group_currency)
+                rates[key] = money.rate_between(fx_rates, *key, group_currency, group_currency)
             value = None if rates[key] is None else money.convert(value, rates[key])
         found[row.measure, row.quarter] = value
     return found

@@ -6,8 +6,10 @@ nothing is repaired.
 
 import re
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pyarrow as arrow
@@ -32,6 +34,7 @@ class Source(BaseModel):
     encoding: str = "utf-8-sig"
     date_format: str = "yyyy-mm-dd"
     timezone: str = "UTC"
+    repeated_hour: Literal["refuse", "first", "second"] = "refuse"
     money_unit: int = Field(default=1, ge=1)
     columns: dict[str, str] = Field(default_factory=dict)
 
@@ -314,11 +317,17 @@ def _as_time(values: pd.Series, source: Source):
             if (times.isna() & values.notna()).any():
                 times = times.fillna(pd.to_datetime(values, format=form, errors="coerce"))
     if times.dt.tz is None and source.timezone != "UTC":
-        times = times.dt.tz_localize(source.timezone, ambiguous="NaT", nonexistent="NaT")
+        # the hour that a clock change in autumn repeats: refused unless the source says which of the two it is
+        first = np.full(len(times), source.repeated_hour == "first")
+        ambiguous = "NaT" if source.repeated_hour == "refuse" else first
+        times = times.dt.tz_localize(source.timezone, ambiguous=ambiguous, nonexistent="NaT")
     if times.dt.tz is not None:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     wrong = times.isna() & values.notna()
-    return times.astype("datetime64[us]"), wrong, f"a time as {source.date_format} HH:MM:SS in {source.timezone}"
+    expected = f"a time as {source.date_format} HH:MM:SS in {source.timezone}"
+    if source.timezone != "UTC":
+        expected += ", or in the hour that autumn repeats (export in UTC, or set repeated_hour: first)"
+    return times.astype("datetime64[us]"), wrong, expected
 
 
 def _as_pattern(pattern: str, expected: str):

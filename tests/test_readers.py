@@ -98,6 +98,14 @@ def test_a_time_that_a_clock_change_makes_ambiguous_is_a_fault(tmp_path, orders)
         read_table("orders", tmp_path, Source(file="orders.csv", timezone="Europe/Rome"), "retail-it")
 
 
+@pytest.mark.parametrize(("repeated_hour", "utc"), [("first", "00:30"), ("second", "01:30")])
+def test_the_source_may_say_which_of_the_two_hours_it_is(tmp_path, orders, repeated_hour, utc):
+    orders.loc[0, "time"] = "2026-10-25 02:30:00"
+    orders.to_csv(tmp_path / "orders.csv", index=False)
+    source = Source(file="orders.csv", timezone="Europe/Rome", repeated_hour=repeated_hour)
+    assert read_table("orders", tmp_path, source, "retail-it")["time"].iloc[0] == pd.Timestamp(f"2026-10-25 {utc}")
+
+
 def test_money_in_thousands(tmp_path):
     (tmp_path / "f.csv").write_text(
         "quarter,unit,basis,filing,figures,rounded,revenue\n2017Q3,DVD,b,f,printed,false,110214\n"

@@ -172,8 +172,8 @@ def basis_bridges(
         tree = kpi.tree(kpi.basis_bridge)
         result = bridges.bridge(tree, before, after, kpi.unit, "marketing_basis", "finance_basis", currency=currency)
         found[kpi.id] = bridges.without_zero_steps(result)
-        frame = found[kpi.id].table.rename(columns={"amount_cents": "amount"})
-        frames.append(frame.assign(kpi=kpi.id))
+        frame = found[kpi.id].table
+        frames.append(frame[["position", "step", "kind"]].assign(amount=frame[found[kpi.id].value], kpi=kpi.id))
     columns = ["kpi", "position", "step", "kind", "amount"]
     joined = pd.concat(frames, ignore_index=True) if frames else bridges.empty_table().assign(kpi=[])
     return BasisBridges(joined[columns].astype({"amount": float}), found, {kpi.id: kpi.name for kpi in twice})

@@ -31,6 +31,32 @@ class Aggregates:
     credits: dict[str, np.ndarray]
 
 
+def bags_of(users: np.ndarray) -> np.ndarray:
+    """Deal users into bags, each by a fixed mix of its code alone (splitmix64).
+
+    Bags hold different numbers of users, as a draw would deal them, so resampled bags vary in the number of users too.
+
+    Parameters
+    ----------
+    users : array of int
+        The codes of users.
+
+    Returns
+    -------
+    array of int64
+        Below `BAGS`.
+
+    Examples
+    --------
+    >>> bags_of(np.array([0, 1, 2, 0])).tolist()
+    [135, 100, 79, 135]
+    """
+    mixed = (users.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((mixed ^ (mixed >> np.uint64(31))) % np.uint64(BAGS)).astype(np.int64)
+
+
 def aggregate(
     each: pd.DataFrame, steps: pd.DataFrame, channels: tuple[str, ...], half_life_days: float, direct: str
 ) -> Aggregates:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import plots
 from kpitoolkit.attribution import wording
-from kpitoolkit.attribution.aggregates import BAGS, Aggregates, aggregate
+from kpitoolkit.attribution.aggregates import BAGS, Aggregates, aggregate, bags_of
 from kpitoolkit.attribution.checks import checked_bounds, checked_paths, require
 
 STATES = ("converted", "null", "open", "unattributed")
@@ -293,14 +293,16 @@ def _events(touchpoints: pd.DataFrame, time: np.ndarray, orders: pd.DataFrame) -
     n, m = len(touchpoints), len(orders)
     ids = pd.concat([touchpoints["user_id"], orders["user_id"]], ignore_index=True)
     user, known = pd.factorize(ids, sort=True)
+    moment = np.concatenate([time, orders["time"].to_numpy()])
     guest = np.flatnonzero(user == -1)
+    guest = guest[np.argsort(moment[guest], kind="stable")]
     user[guest] = len(known) + np.arange(len(guest))
     channel, names = pd.factorize(touchpoints["channel"], sort=True)
     campaign = pd.factorize(touchpoints["campaign"], sort=True)[0] if "campaign" in touchpoints else np.zeros(n, int)
     events = pd.DataFrame(
         {
             "user": user,
-            "time": np.concatenate([time, orders["time"].to_numpy()]),
+            "time": moment,
             "is_order": np.repeat([False, True], [n, m]),
             "channel": np.concatenate([channel, np.zeros(m, int)]),
             "campaign": np.concatenate([campaign, np.zeros(m, int)]),
@@ -363,7 +365,7 @@ def _laid_out(contacts: pd.DataFrame, closings: pd.DataFrame, open_from: int):
     nothing = np.zeros(len(last))
     each = pd.DataFrame(
         {
-            "bag": np.concatenate([counted["user"], last["user"]]) % BAGS,
+            "bag": bags_of(np.concatenate([counted["user"], last["user"]])),
             "state": pd.Categorical.from_codes(states, STATES),
             "conversions": np.concatenate([counted["conversions"], nothing]),
             "value": np.concatenate([counted["value"], nothing]),

@@ -91,8 +91,9 @@ def attribute(journeys: Journeys, order: int = 1, half_life_days: float = 7.0, d
     v the row `start` of N, p = h[start] (Anderl et al. 2016, computed exactly, without simulation); credit is the
     effect's share of the sum of effects. For value, r holds the mean value converted at each channel. `shapley`: the
     game v(S) = conversions of journeys whose channels all lie in S; its Shapley value is an even split of each
-    conversion over its distinct channels. Intervals (90%) come from resampling 200 bags of users: they are those of
-    sampling alone, for a quarter of the same kind, not those of the choice of a rule.
+    conversion over its distinct channels. Intervals (90%) come from resampling 200 bags of users, unequal in number as
+    a draw deals them: they are those of sampling alone, for a quarter of the same kind with its own number of users,
+    not those of the choice of a rule.
 
     Parameters
     ----------

@@ -264,6 +264,24 @@ def test_intervals_hold_ninety_per_cent_of_a_count_of_rare_events():
     assert (line["high"] + line["low"]) / 2 == pytest.approx(10_000, rel=0.005)
 
 
+def test_intervals_hold_the_number_of_customers_too():
+    users = [f"u{i:04d}" for i in range(1000)]
+    touchpoints = pd.DataFrame({"user_id": users, "channel": "tv", "time": pd.Timestamp("2026-07-02")})
+    conversions = pd.DataFrame({"order_id": users, "user_id": users, "time": pd.Timestamp("2026-07-03"), "value": 1.0})
+    result = attribute(journeys(touchpoints, conversions, 30, PERIOD))
+    for line in result.table[result.table["channel"] == "tv"].itertuples():
+        assert line.high - line.low == pytest.approx(2 * 1.645 * 1000**0.5, rel=0.25), line.model
+        assert line.low < 1000 < line.high
+
+
+def test_the_order_of_guests_does_not_move_their_interval():
+    touchpoints = pd.DataFrame({"user_id": ["u"], "channel": ["tv"], "time": [pd.Timestamp("2026-07-02")]})
+    days = pd.date_range("2026-06-10", periods=60)
+    guests = pd.DataFrame({"order_id": range(60), "user_id": None, "time": days, "value": 1.0})
+    one, two = (attribute(journeys(touchpoints, frame, 30, PERIOD)).table for frame in (guests, guests.iloc[::-1]))
+    pd.testing.assert_frame_equal(one, two)
+
+
 def test_the_same_answer_twice_and_intervals_around_it(twelve_channels):
     one, two = (attribute(journeys_from_paths(twelve_channels)).table for _ in range(2))
     pd.testing.assert_frame_equal(one, two)

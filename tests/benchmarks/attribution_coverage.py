@@ -1,7 +1,8 @@
 """How often do the 90% intervals of attribution hold the truth?
 
 Quarters are simulated from one process (two kinds of customers, five channels, repeat orders, orders without
-touchpoint); the truth is the mean credit over many more customers. Nominal: 90%.
+touchpoint); their number of customers varies, too (Poisson). The truth is the mean credit over many more customers.
+Nominal: 90%.
 """
 
 import argparse
@@ -68,7 +69,7 @@ def main() -> None:
 
     inside, widths = 0.0, 0.0
     for _ in range(asked.quarters):
-        result = attribute(journeys(*quarter(asked.customers, random), 30, PERIOD))
+        result = attribute(journeys(*quarter(random.poisson(asked.customers), random), 30, PERIOD))
         effects = result.removal.assign(model="removal effect")
         lines = pd.concat([result.table, effects]).set_index(key).loc[truth.index]
         inside = inside + ((lines["low"] <= truth) & (truth <= lines["high"])).astype(float)
@@ -78,7 +79,7 @@ def main() -> None:
     print("\ncover of the 90% interval, mean over channels")
     print(table["cover"].groupby(level="model", sort=False).mean().round(3).to_string())
     spent = time.process_time() - began
-    print(f"\n{asked.quarters} quarters of {asked.customers} customers, {spent:.0f} CPU-s; nominal 0.900")
+    print(f"\n{asked.quarters} quarters of some {asked.customers} customers, {spent:.0f} CPU-s; nominal 0.900")
 
 
 if __name__ == "__main__":

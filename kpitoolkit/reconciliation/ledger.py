@@ -7,7 +7,7 @@ import pandas as pd
 
 from kpitoolkit import text
 from kpitoolkit.errors import mask
-from kpitoolkit.money import convert, exact_rate
+from kpitoolkit.money import convert, exact_rate, rate_between
 from kpitoolkit.parameters import local_time, quarter_bounds
 
 LOCATED = ["account", "line", "date", "grain", "expected_cents", "booked_cents", "difference_cents"]
@@ -43,7 +43,7 @@ def missing_money(frame: pd.DataFrame, table: str, columns: Iterable[str]) -> li
         if empty.any():
             faults.append(
                 f"{table}: {empty.sum()} rows have no '{column.removesuffix('_cents')}' "
-                f"(first: row {empty.argmax() + 1} of the unit). Complete them or write 0."
+                f"({first_row(frame, empty)}). Complete them or write 0."
             )
     return faults
 
@@ -72,7 +72,7 @@ def rates(
     Parameters
     ----------
     frame : DataFrame
-        With ``currency``.
+        With ``currency``; the rows that this quarter needs, no others.
     table : str
         Name for messages.
     fx_rates : DataFrame or None
@@ -83,26 +83,21 @@ def rates(
     -------
     tuple of dict and list of str
     """
-    known = {group_currency: Fraction(1)}
-    if fx_rates is not None:
-        of_quarter = fx_rates[fx_rates["quarter"] == quarter]
-        known |= {c: exact_rate(r) for c, r in zip(of_quarter["currency"], of_quarter["rate"], strict=True)}
     found, faults = {currency: Fraction(1)}, []
     empty = frame["currency"].isna().to_numpy()
     if empty.any():
-        first = f"first: row {empty.argmax() + 1} of the unit"
-        faults.append(f"{table}: {empty.sum()} rows have no currency ({first}). State it.")
+        faults.append(f"{table}: {empty.sum()} rows have no currency ({first_row(frame, empty)}). State it.")
     for foreign in sorted(set(frame["currency"].dropna().unique()) - {currency}):
-        absent = [c for c in (foreign, currency) if not known.get(c)]
+        ends = (foreign, currency)
+        absent = [c for c in ends if not rate_between(fx_rates, quarter, c, group_currency, group_currency)]
         if absent:
             rows = (frame["currency"] == foreign).to_numpy(dtype=bool, na_value=False)
-            first, sought = f"first: row {rows.argmax() + 1} of the unit", " and ".join(absent)
             faults.append(
-                f"{table}: {rows.sum()} rows are in {foreign} ({first}), but fx_rates has no rate of {sought} "
-                f"for {quarter}. Add it, or correct the currency."
+                f"{table}: {rows.sum()} rows are in {foreign} ({first_row(frame, rows)}), but fx_rates has no rate of "
+                f"{' and '.join(absent)} for {quarter}. Add it, or correct the currency."
             )
         else:
-            found[foreign] = known[foreign] / known[currency]
+            found[foreign] = rate_between(fx_rates, quarter, foreign, currency, group_currency)
     return found, faults
 
 
@@ -297,10 +292,15 @@ def checks_table(rows: Sequence[tuple[str, int | None, int | None]]) -> pd.DataF
     return table.assign(passed=(table["value_cents"].abs() <= table["threshold_cents"]).astype("boolean"))
 
 
+def first_row(frame: pd.DataFrame | pd.Series, wrong) -> str:
+    """Return `first: row 3 of the unit` for the first row marked wrong; the index counts the unit's rows from zero."""
+    return f"first: row {int(frame.index[int(wrong.argmax())]) + 1} of the unit"
+
+
 def first_masked(ids: pd.Series, wrong: pd.Series) -> str:
-    """Return `first: row 3, C0***` for the first row marked wrong."""
-    position = int(wrong.to_numpy(dtype=bool).argmax())
-    return f"first: row {position + 1} of the unit, {mask(ids.iloc[position])}"
+    """Return `first: row 3 of the unit, C0***` for the first row marked wrong."""
+    marked = wrong.to_numpy(dtype=bool)
+    return f"{first_row(ids, marked)}, {mask(ids.iloc[int(marked.argmax())])}"
 
 
 def checks(

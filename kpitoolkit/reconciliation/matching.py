@@ -35,6 +35,7 @@ def readied(claims, orders, fx_rates, quarter, currency, group_currency, timezon
     if claims is not None:
         optional = {"order_id": pd.Series(pd.NA, claims.index, "string"), "touch_time": pd.Series(pd.NaT, claims.index)}
         claims = claims.assign(**{name: empty for name, empty in optional.items() if name not in claims})
+        claims = claims[books.within(books.local_day(claims["conversion_time"], timezone), quarter)]
         into, without_rate = books.rates(claims, "platform_claims", fx_rates, quarter, currency, group_currency)
         faults += without_rate + books.missing_money(claims, "platform_claims", ["value_cents"])
         faults += _repeated(claims["claim_id"], "platform_claims")
@@ -49,7 +50,6 @@ def readied(claims, orders, fx_rates, quarter, currency, group_currency, timezon
             if rows.any():
                 first = books.first_masked(claims["claim_id"], rows)
                 faults.append(f"platform_claims: {int(rows.sum())} claims ({first}) {found}")
-        claims = claims[books.within(books.local_day(claims["conversion_time"], timezone), quarter)]
     return claims, orders, into, faults
 
 

@@ -123,11 +123,13 @@ def spend_to_ledger(
     including = dict(platforms_including_vat or {})
     faults, spent, billed = [], None, None
     if ad_spend is not None:
-        into, faults = books.rates(ad_spend, "ad_spend", fx_rates, quarter, currency, group_currency)
-        faults += books.missing_money(ad_spend, "ad_spend", ["spend_cents"]) + _negative(ad_spend)
+        own = ad_spend[books.within(ad_spend["date"], quarter)]
+        into, faults = books.rates(own, "ad_spend", fx_rates, quarter, currency, group_currency)
+        faults += books.missing_money(own, "ad_spend", ["spend_cents"]) + _negative(own)
         faults += _strangers(including, ad_spend)
-        spent = _net_spend(ad_spend[books.within(ad_spend["date"], quarter)], into, including)
+        spent = _net_spend(own, into, including)
     if invoices is not None:
+        invoices = invoices[_served(invoices, quarter) | books.within(invoices["date"], quarter)]
         into, without_rate = books.rates(invoices, "invoices", fx_rates, quarter, currency, group_currency)
         faults += without_rate + books.missing_money(invoices, "invoices", ["net_cents"])
         billed = _billed(invoices, into, quarter)
@@ -160,7 +162,7 @@ def _negative(ad_spend: pd.DataFrame) -> list[str]:
     wrong = (ad_spend["spend_cents"] < 0).fillna(False).to_numpy(dtype=bool)
     if not wrong.any():
         return []
-    first = f"first: row {wrong.argmax() + 1} of the unit"
+    first = books.first_row(ad_spend, wrong)
     return [f"ad_spend: {wrong.sum()} rows have negative spend ({first}). Book credits as invoices of kind rebate."]
 
 
@@ -182,21 +184,24 @@ def _net_spend(spend: pd.DataFrame, into, including) -> pd.DataFrame:
     return rows.assign(currency_cents=in_currency - rows["spend_cents"], vat_cents=net - in_currency, net_cents=net)
 
 
-def _billed(invoices: pd.DataFrame, into, quarter: str) -> pd.DataFrame:
-    """Return the invoices that are dated in the quarter or are for its services, in the unit's currency."""
-    first, last = quarter_bounds(quarter)
+def _served(invoices: pd.DataFrame, quarter: str) -> pd.Series:
+    """Tell which invoices are for services of the quarter."""
     service = pd.to_datetime(invoices["service_month"].astype("string"), format="%Y-%m")
-    rows = pd.DataFrame(
+    return service.between(*quarter_bounds(quarter))
+
+
+def _billed(invoices: pd.DataFrame, into, quarter: str) -> pd.DataFrame:
+    """Return the quarter's invoices in the unit's currency: those dated in it, those for its services."""
+    return pd.DataFrame(
         {
             "platform": invoices["platform"],
             "kind": invoices["kind"],
             "date": invoices["date"],
             "cents": books.converted(invoices["net_cents"], invoices["currency"], into),
-            "served": service.between(first, last),
+            "served": _served(invoices, quarter),
             "dated": books.within(invoices["date"], quarter),
         }
     )
-    return rows[rows["served"] | rows["dated"]]
 
 
 def _lines(spent, billed, entries):

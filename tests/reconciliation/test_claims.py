@@ -472,3 +472,15 @@ def test_the_result_is_drawn_and_told_in_both_languages():
     assert result.basis("it") != result.basis("en")
     for language in ("en", "it"):
         assert result.plot(language=language).patches
+
+
+def test_other_quarters_rows_do_not_refuse_this_one():
+    """A claim of 2025 in dollars has its own rate of 2025; this quarter needs no rate of the dollar."""
+    claims, orders, returns, ledger, _rates, *rest = by_hand()
+    old = claims_frame(claim("old", "A", "o9", 500, currency="USD", time="2025-11-15"))
+    more = pd.concat([RATES, pd.DataFrame({"quarter": ["2025Q4"], "currency": ["USD"], "rate": [0.86]})])
+    given = pd.concat([old, claims], ignore_index=True)
+    assert amounts(claimed_to_booked(given, orders, returns, ledger, more, *rest)) == HAND
+    given.loc[1, "currency"] = "CHF"
+    with pytest.raises(Faults, match=r"1 rows are in CHF \(first: row 2 of the unit\)"):
+        claimed_to_booked(given, orders, returns, ledger, more, *rest)

@@ -222,3 +222,17 @@ def test_the_result_is_drawn_and_told_in_both_languages():
     assert len(english) == len(italian) and not set(english) & set(italian)
     for language in ("en", "it"):
         assert result.plot(language=language).patches
+
+
+def test_other_quarters_rows_do_not_refuse_this_one():
+    """Spend and invoices of 2025 in pounds have their own rate of 2025; this quarter needs none."""
+    spend, invoices, ledger, _rates, *rest = by_hand()
+    old_spend = spend_frame(("2025-11-15", "search", "brand", 500, "GBP"))
+    old_invoice = invoices_frame(("i0", "search", "2025-12-31", "2025-12", "media", 500, "GBP"))
+    more = pd.concat([RATES, pd.DataFrame({"quarter": ["2025Q4"], "currency": ["GBP"], "rate": [1.15]})])
+    spend = pd.concat([old_spend, spend], ignore_index=True)
+    invoices = pd.concat([old_invoice, invoices], ignore_index=True)
+    assert amounts(spend_to_ledger(spend, invoices, ledger, more, *rest)) == HAND
+    invoices.loc[1, "currency"] = "CHF"
+    with pytest.raises(Faults, match=r"1 rows are in CHF \(first: row 2 of the unit\)"):
+        spend_to_ledger(spend, invoices, ledger, more, *rest)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kpitoolkit import errors, money, parameters
+from kpitoolkit.reconciliation import ledger as books
 
 
 @dataclass(frozen=True)
@@ -161,24 +162,27 @@ def _tidy(values: Mapping[tuple[str, str], object]) -> pd.DataFrame:
 
 
 def _money_by_quarter(frame, column, quarters, currency, fx_rates, group_currency, where) -> dict[str, int | None]:
-    """Cents by quarter in one currency, each foreign currency's sum converted once; None where a rate is missing."""
+    """Cents by quarter in one currency, converted row by row as the bridges do; None where a rate is missing."""
     rated = set() if fx_rates is None else set(fx_rates["currency"])
     unknown = sorted(set(frame["currency"]) - rated - {currency, group_currency})
     if unknown:
         raise errors.ToolkitError(f"{where}: currency {', '.join(unknown)} has no rate. Add it to fx_rates.")
-    of_row = _quarters(frame["_time"])
-    sums = frame[column].groupby([of_row, frame["currency"]]).sum()
     found: dict[str, int | None] = dict.fromkeys(quarters, 0)
-    for (quarter, source), cents in sums.items():
-        if quarter in found and found[quarter] is not None:
-            rate = money.rate_between(fx_rates, quarter, source, currency, group_currency)
-            found[quarter] = None if rate is None else found[quarter] + money.convert(int(cents), rate)
+    for quarter, rows in frame.groupby(_quarters(frame["_time"])):
+        if quarter in found:
+            sources = rows["currency"].unique()
+            into = {name: money.rate_between(fx_rates, quarter, name, currency, group_currency) for name in sources}
+            missing = None in into.values()
+            found[quarter] = None if missing else int(books.converted(rows[column], rows["currency"], into).sum())
     return found
 
 
 def from_ledger(ledger: pd.DataFrame, accounts: Mapping[str, list[str]], currency: str) -> pd.DataFrame:
     """
     Ledger measures by period; a line without entries in a period that the ledger covers is zero.
+
+    The entries' days tell what the ledger covers: a first or last quarter of which more than a month is not there has
+    no figure. A month is allowed, because books kept by month may date all of it on its first or on its last day.
 
     Parameters
     ----------
@@ -202,7 +206,7 @@ def from_ledger(ledger: pd.DataFrame, accounts: Mapping[str, list[str]], currenc
         )
     if not len(ledger):
         return _tidy({})
-    quarters = [str(q) for q in pd.period_range(ledger["period"].min(), ledger["period"].max(), freq="Q")]
+    quarters = _covered(ledger["date"], 31)
     line_of = {account: line for line, stated in accounts.items() for account in stated}
     sums = (
         ledger["amount_cents"].groupby([ledger["account"].astype(str).map(line_of), ledger["period"]]).sum().to_dict()

@@ -80,7 +80,12 @@ def test_claims_lead_to_new_customers_exactly():
 
 
 def ledger(*rows):
-    return pd.DataFrame(rows, columns=["period", "account", "amount_cents"]).assign(currency="EUR")
+    """Entries on the middle day of their quarter, and entries of zero on the first day of all and on the last."""
+    frame = pd.DataFrame(rows, columns=["period", "account", "amount_cents"])
+    bounds = [parameters.quarter_bounds(period) for period in frame["period"]]
+    frame["date"] = [first + (last - first) / 2 for first, last in bounds]
+    ends = frame.iloc[[0, -1]].assign(amount_cents=0, date=[bounds[0][0], bounds[-1][1]])
+    return pd.concat([frame, ends], ignore_index=True).assign(currency="EUR")
 
 
 def test_ledger_lines_by_hand_and_a_line_without_entries_is_zero():
@@ -92,6 +97,62 @@ def test_ledger_lines_by_hand_and_a_line_without_entries_is_zero():
     assert (found["revenue"], found["marketing_cost"], found["rebates"]) == (95_00, 17_00, -3_00)
     assert found["intercompany_revenue"] == 5_00 and found["acquisition_salaries"] == 0
     assert found["revenue_previous_quarter"] == 90_00 and found["revenue_year_ago"] is None
+
+
+def books_from(first, last):
+    days = pd.date_range(first, last, freq="D")
+    frame = pd.DataFrame({"date": days, "account": "4000", "amount_cents": 1_00, "currency": "EUR"})
+    return frame.assign(period=days.to_period("Q").astype(str))
+
+
+def revenue_of(books, quarter):
+    return measures.at(measures.from_ledger(books, parameters.ACCOUNTS, "EUR"), quarter)["revenue"]
+
+
+def test_books_that_begin_or_end_inside_a_quarter_have_no_figure_of_it():
+    books = books_from("2025-09-15", "2026-05-10")
+    found = measures.from_ledger(books, parameters.ACCOUNTS, "EUR")
+    assert set(found["quarter"]) == {"2025Q4", "2026Q1"}
+    assert revenue_of(books, "2025Q3") is None and revenue_of(books, "2026Q2") is None
+    assert revenue_of(books, "2025Q4") == 92_00
+
+
+def test_books_kept_by_month_cover_their_quarters():
+    months = books_from("2025-01-01", "2025-12-31").assign(month=lambda f: f["date"].dt.to_period("M"))
+    for day in ("first", "last"):
+        kept = months.groupby("month").agg(day)
+        assert revenue_of(kept, "2025Q1") == revenue_of(kept, "2025Q4") == 3_00
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "covered"),
+    [
+        ("2026-07-31", "2026-08-31", True),
+        ("2026-08-01", "2026-09-30", False),
+        ("2026-07-01", "2026-08-31", True),
+        ("2026-07-01", "2026-08-30", False),
+        ("2026-07-01", "2026-08-02", False),
+    ],
+)
+def test_orders_cover_a_quarter_of_which_at_most_thirty_days_are_not_there(first, last, covered):
+    two = orders(("O1", "a", first, 1_00, "paid"), ("O2", "a", f"{last} 23:59:59.999999999", 1_00, "paid"))
+    table = measures.from_orders(two, None, "EUR")
+    assert ("2026Q3" in set(table["quarter"])) is covered
+
+
+def test_who_is_dated_on_the_first_day_of_the_orders_is_new_and_who_is_dated_the_day_before_is_not():
+    two = orders(("O1", "first", "2026-07-01 09:00", 1_00, "paid"), ("O2", "before", "2026-07-01", 1_00, "paid"))
+    dates = pd.to_datetime(["2026-07-01", "2026-06-30"])
+    customers = pd.DataFrame({"customer_id": ["first", "before"], "first_order_date": dates})
+    assert measures.first_paid_orders(two, customers)["customer_id"].tolist() == ["first"]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_first_orders_at_one_time_the_first_by_id_counts(reverse):
+    two = orders(("O2", "a", "2026-07-01", 2_00, "paid"), ("O1", "a", "2026-07-01", 1_00, "paid"))
+    customers = pd.DataFrame({"customer_id": ["a"], "first_order_date": pd.to_datetime(["2026-07-01"])})
+    given = two.iloc[::-1] if reverse else two
+    assert measures.first_paid_orders(given, customers)["order_id"].tolist() == ["O1"]
 
 
 def test_own_accounts_replace_those_of_the_sample():
@@ -113,10 +174,20 @@ def spend(currency):
     return pd.DataFrame({"date": days, "spend_cents": [100_00, 50_00], "currency": currency})
 
 
-def test_spend_is_converted_once_a_quarter_through_the_group_currency():
+def test_spend_is_converted_through_the_group_currency_and_spend_in_the_units_own_is_kept():
     found = measures.at(measures.from_ad_spend(spend("USD"), "GBP", RATES, "EUR"), "2026Q3")
-    assert found["media_spend"] == round(150_00 * 0.9 / 1.17)
+    assert found["media_spend"] == round(100_00 * 0.9 / 1.17) + round(50_00 * 0.9 / 1.17) == 76_92 + 38_46
     assert measures.at(measures.from_ad_spend(spend("GBP"), "EUR", RATES, "EUR"), "2026Q3")["media_spend"] == 175_50
+    both = pd.concat([spend("GBP"), spend("EUR")])
+    assert measures.at(measures.from_ad_spend(both, "EUR", RATES), "2026Q3")["media_spend"] == 175_50 + 150_00
+
+
+def test_each_row_is_rounded_half_to_even_as_in_the_bridges():
+    """0.5 and 1.5 cents are 0 and 2; twenty rows of 0.4 cents are nothing, their sum would be 8 cents."""
+    days = pd.date_range("2026-07-01", "2026-09-30", periods=22)
+    rows = pd.DataFrame({"date": days, "spend_cents": [5, 15, *[4] * 20], "currency": "GBP"})
+    tenth = RATES.assign(rate=0.1)
+    assert measures.at(measures.from_ad_spend(rows, "EUR", tenth), "2026Q3")["media_spend"] == 2
 
 
 def test_a_currency_without_any_rate_is_refused_and_a_quarter_without_one_has_no_figure():

@@ -11,6 +11,8 @@ from kpitoolkit.reconciliation import measures
 from kpitoolkit.reconciliation.bridge import Bridge
 
 LINES = ("revenue", "cost_of_sales", "marketing_cost", "contribution_margin")
+TOTALS = ("net_income", "operating_income", "contribution_margin")
+"""Totals of a filing from the lowest up: a cost that moves between lines above a total leaves it as it was."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +21,8 @@ class Reclassifications:
     The same quarters on two bases.
 
     ``table``: `quarter, from_basis, to_basis, line, before_cents, after_cents, change_cents, kind`, where ``kind`` is
-    `reclassification` (contribution unchanged), `restatement`, `unchanged` or `no_figure`. ``bridges``: marketing cost
-    by quarter.
+    `reclassification` (revenue and the lowest total that both filings print are unchanged), `restatement`, `unchanged`
+    or `no_figure`; a lower total than contribution margin is a line of its own. ``bridges``: marketing cost by quarter.
     """
 
     table: pd.DataFrame
@@ -47,11 +49,11 @@ class Reclassifications:
             sentence = {
                 "reclassification": _(
                     "{unit}, {quarter}: marketing cost {before} on basis {from_basis}, {after} on basis {to_basis}; "
-                    "contribution margin unchanged, therefore a reclassification."
+                    "{total} unchanged, therefore a reclassification."
                 ),
                 "restatement": _(
                     "{unit}, {quarter}: marketing cost {before} on basis {from_basis}, {after} on basis {to_basis}; "
-                    "contribution margin changed, therefore a restatement."
+                    "{total} changed, therefore a restatement."
                 ),
                 "unchanged": _("{unit}, {quarter}: both filings print the same figures."),
                 "no_figure": _("{unit}, {quarter}: one of the two filings has no figure for a line."),
@@ -64,6 +66,7 @@ class Reclassifications:
                     after=text.compact_money(marketing["after_cents"], self.currency, language, least=10_000_000),
                     from_basis=marketing["from_basis"],
                     to_basis=marketing["to_basis"],
+                    total=text.label(_decisive(rows), language),
                 )
             )
         return said
@@ -96,24 +99,48 @@ def reclassifications(
         return Reclassifications(pd.DataFrame(columns=columns).astype(cents), {}, "", currency)
     unit = reclassification["unit_in_data"]
     old, new = reclassification["from_basis"], reclassification["to_basis"]
-    on_basis = {basis: measures.from_financials(tables["financials"], unit, basis) for basis in (old, new)}
+    financials = tables["financials"]
+    on_basis = {basis: measures.from_financials(financials, unit, basis) for basis in (old, new)}
     rows, found = [], {}
     for quarter in reclassification["quarters"]:
         before, after = (measures.at(on_basis[basis], quarter) for basis in (old, new))
-        kind = _kind(before, after)
-        for line in LINES:
+        lower = [_printed_below(financials, unit, basis, quarter) for basis in (old, new)]
+        total = next(name for name in TOTALS if name in LINES or all(name in printed for printed in lower))
+        before, after = ({**end, **printed} for end, printed in zip((before, after), lower, strict=True))
+        kind = _kind(before, after, total)
+        for line in dict.fromkeys([*LINES, total]):
             change = None if None in (before[line], after[line]) else after[line] - before[line]
             rows.append((quarter, old, new, line, before[line], after[line], change, kind))
         found[quarter] = _marketing_bridge(before, after, currency, (old, new))
     return Reclassifications(pd.DataFrame(rows, columns=columns).astype(cents), found, unit, currency)
 
 
-def _kind(before: Mapping, after: Mapping) -> str:
+def _printed_below(financials: pd.DataFrame, unit: str, basis: str, quarter: str) -> dict[str, int]:
+    """Totals below contribution margin that the filings of one basis print, where they print one figure."""
+    of_unit = (financials["unit"] == unit) & (financials["basis"] == basis) & (financials["quarter"] == quarter)
+    rows = financials[of_unit & ~financials["rounded"].astype(bool)]
+    found = {}
+    for name in TOTALS:
+        printed = rows[f"{name}_cents"].dropna().unique() if f"{name}_cents" in rows and name not in LINES else []
+        if len(printed) == 1:
+            found[name] = int(printed[0])
+    return found
+
+
+def _kind(before: Mapping, after: Mapping, total: str) -> str:
     if any(measures.is_missing(end[line]) for end in (before, after) for line in LINES):
         return "no_figure"
-    if all(before[line] == after[line] for line in LINES):
+    if all(before[line] == after[line] for line in (*LINES, total)):
         return "unchanged"
-    return "reclassification" if before["contribution_margin"] == after["contribution_margin"] else "restatement"
+    kept = all(before[line] == after[line] for line in ("revenue", total))
+    return "reclassification" if kept else "restatement"
+
+
+def _decisive(rows: pd.DataFrame) -> str:
+    """The line that tells: of a restatement revenue where it changed, else the lowest total (the last line)."""
+    revenue = rows.set_index("line").loc["revenue"]
+    changed = rows["kind"].iloc[0] == "restatement" and revenue["change_cents"] != 0
+    return "revenue" if changed else rows["line"].iloc[-1]
 
 
 def _marketing_bridge(before: Mapping, after: Mapping, currency: str, bases: tuple[str, str]) -> Bridge:

@@ -119,6 +119,7 @@ def spend_panel(case: Case, units: widgets.Dropdown, language: str = "en") -> wi
             accounts=stated.accounts,
             platforms_including_vat=stated.platforms_including_vat,
             basis=stated.basis,
+            group_currency=stated.group_currency,
         )
         columns = (found.table, found.channels, found.controls, found.frequency)
         return regression.fit(*columns, stated.contribution_margin_share, currency=stated.currency)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kpitoolkit import parameters, plots, tables, text
+from kpitoolkit import money, parameters, plots, tables, text
 from kpitoolkit.errors import Faults, suggest
 from kpitoolkit.regression.checks import named_periods
 from kpitoolkit.regression.transforms import PERIODS_OF_CARRYOVER
@@ -15,6 +15,7 @@ from kpitoolkit.regression.transforms import PERIODS_OF_CARRYOVER
 CONTROLS = ("price_index", "promotion_days", "holiday_days")
 MARKETING = "marketing"
 LONGEST_PAUSE_WEEKS = 3
+LATEST_START_DAYS = 10
 SMALL_WEEK = 0.2
 
 
@@ -52,7 +53,7 @@ class Inputs:
                 "{periods} quarters arrived, the last one ending on {last}: {revenue} of revenue, {spend} of spend."
             ),
         }[self.frequency]
-        money = {
+        amounts = {
             "revenue": window["revenue"].sum(),
             "spend": window[list(self.channels)].to_numpy(dtype=float).sum(),
         }
@@ -60,7 +61,7 @@ class Inputs:
             sentence.format(
                 periods=text.number(len(window), language),
                 last=text.date(window.index[-1], language),
-                **{name: text.compact_money(round(v * 100), self.currency, language) for name, v in money.items()},
+                **{name: text.compact_money(round(v * 100), self.currency, language) for name, v in amounts.items()},
             )
         ]
         carried = int(self.table["carry_in"].sum())
@@ -72,6 +73,39 @@ class Inputs:
             sentence = _("Nothing was sold in {n} periods, which count as zero: {days}.")
             said.append(sentence.format(n=text.number(len(self.empty_periods), language), days=days + " …" * more))
             said[-1] = said[-1].removesuffix(".") if more else said[-1]
+        return said + (self._pauses_of_platforms(language) if self.frequency == "week" else [])
+
+    def _pauses_of_platforms(self, language: str) -> list[str]:
+        """Say which platforms start late or pause long: the rows may be missing, or nothing was spent."""
+        _ = text.translator(language)
+        late = _(
+            "Spend on {channel} begins in the week ending on {day}, {n} weeks into the window; the weeks before count "
+            "as zero. If the export lacks them, the return of {channel} is wrong."
+        )
+        paused = _("{channel} ({n} weeks in all, the longest pause {longest} weeks up to the one ending on {day})")
+        said, pauses = [], []
+        carried = int(self.table["carry_in"].sum())
+        for channel in self.channels:
+            idle = self.table[channel] == 0
+            if idle.iloc[carried:].all():
+                continue
+            name, first = text.label(channel, language), int(np.argmin(idle))
+            if first - carried > LONGEST_PAUSE_WEEKS:
+                day, n = text.date(idle.index[first], language), text.number(first - carried, language)
+                said.append(late.format(channel=name, day=day, n=n))
+            run = runs(idle.iloc[first:])
+            long = run[(run > LONGEST_PAUSE_WEEKS) & (run.shift(-1, fill_value=0) == 0)].loc[idle.index[carried] :]
+            if len(long):
+                numbers = {"n": int(long.sum()), "longest": int(long.max())}
+                shown = {key: text.number(value, language) for key, value in numbers.items()}
+                pauses.append(paused.format(channel=name, day=text.date(long.idxmax(), language), **shown))
+        if pauses:
+            sentence = _(
+                "Spend pauses for more than {limit} weeks at a time on {channels}. These weeks count as zero: if the "
+                "export lacks them, the returns are wrong."
+            )
+            limit = text.number(LONGEST_PAUSE_WEEKS, language)
+            said.append(sentence.format(limit=limit, channels=", ".join(pauses)))
         return said
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
@@ -96,6 +130,7 @@ def inputs(
     accounts: Mapping[str, Sequence[str]] | None = None,
     platforms_including_vat: Mapping[str, float] | None = None,
     basis: str = "",
+    group_currency: str = "EUR",
 ) -> Inputs:
     """Read the tables that a frequency needs, and prepare them.
 
@@ -117,6 +152,8 @@ def inputs(
         VAT rate inside the spend that a platform reports.
     basis : str
         Classification basis of `financials`.
+    group_currency : str
+        The one that `fx_rates` converts into.
 
     Returns
     -------
@@ -144,6 +181,7 @@ def inputs(
         quarter,
         periods,
         platforms_including_vat,
+        group_currency,
     )
     controls = tuple(name for name in CONTROLS if name in frame)
     channels = tuple(name for name in frame if name not in ("revenue", "carry_in", *controls))
@@ -161,6 +199,7 @@ def weekly_inputs(
     quarter: str,
     periods: int = 156,
     platforms_including_vat: Mapping[str, float] | None = None,
+    group_currency: str = "EUR",
 ) -> pd.DataFrame:
     """Return revenue, spend and controls by ISO week, the last one ending by the quarter's end.
 
@@ -176,6 +215,8 @@ def weekly_inputs(
         Weeks of the window; up to 12 more before it carry their spend in.
     platforms_including_vat : dict, optional
         VAT rate inside a platform's reported spend; it is taken out.
+    group_currency : str
+        The one that `fx_rates` converts into.
 
     Returns
     -------
@@ -186,7 +227,7 @@ def weekly_inputs(
     Raises
     ------
     Faults
-        Gaps in ledger or controls, missing rates, negative revenue, no rows at all.
+        Gaps in ledger, controls or the unit's whole spend, missing rates, negative revenue, no rows at all.
     """
     faults: list[str] = []
     _first_day, last_day = parameters.quarter_bounds(quarter)
@@ -197,7 +238,6 @@ def weekly_inputs(
         raise Faults("ledger", [f"no row of the accounts of sales ({names}). Check accounts: in the parameters"])
     if not len(ad_spend):
         raise Faults("ad_spend", ["no row of this unit. Check unit_in_data and the export"])
-    rate = _rates(fx_rates, currency)
     earliest = sales["date"].min()
     first = earliest + pd.Timedelta(days=(7 - earliest.day_of_week) % 7 + 6)
     weeks = pd.date_range(first, last, freq="7D", name="week_end")
@@ -207,8 +247,9 @@ def weekly_inputs(
         raise Faults("ledger", [f"sales begin on {earliest.date()}, after the last week of {quarter} ended"])
     sales = sales[(sales["date"] > weeks[0] - pd.Timedelta(days=7)) & (sales["date"] <= last)]
     spend = ad_spend[(ad_spend["date"] > weeks[0] - pd.Timedelta(days=7)) & (ad_spend["date"] <= last)]
-    revenue = _by_week(sales, _converted(sales, "amount_cents", currency, rate, "ledger", faults), weeks)
-    net = _converted(spend, "spend_cents", currency, rate, "ad_spend", faults)
+    rates = _Rates(fx_rates, currency, group_currency, faults)
+    revenue = _by_week(sales, rates.converted(sales, "amount_cents", "ledger"), weeks)
+    net = rates.converted(spend, "spend_cents", "ad_spend")
     net = net / (1 + spend["platform"].map(dict(platforms_including_vat or {})).astype(float).fillna(0.0).to_numpy())
     frame = pd.DataFrame({"revenue": revenue})
     clash = sorted({"revenue", "carry_in", *CONTROLS} & set(spend["platform"]))
@@ -218,6 +259,7 @@ def weekly_inputs(
         frame[platform] = _by_week(spend[own], net[own], weeks)
     frame["carry_in"] = np.arange(len(weeks)) < max(0, len(weeks) - periods)
     faults += _pauses(frame["revenue"])
+    faults += _missing_spend(spend["date"], frame.index[~frame["carry_in"]])
     if controls is not None and len(controls):
         window = weeks[~frame["carry_in"].to_numpy()]
         known = controls.drop_duplicates("week_end").set_index("week_end").reindex(weeks)
@@ -266,8 +308,8 @@ def quarterly_inputs(financials: pd.DataFrame, basis: str, quarter: str, periods
     missing = [name for name in columns if name not in financials]
     if missing:
         raise Faults("financials", [f"column '{name.removesuffix('_cents')}' is missing" for name in missing])
-    exact = financials["rounded"].astype("boolean").fillna(False)
-    rows = financials[(financials["basis"] == basis) & ~exact & (financials["quarter"] <= quarter)]
+    rounded = financials["rounded"].astype("boolean").fillna(False)
+    rows = financials[(financials["basis"] == basis) & ~rounded & (financials["quarter"] <= quarter)]
     faults = [
         f"{name.removesuffix('_cents')} of {when}: filings on basis '{basis}' disagree. Keep one basis for each reading"
         for name in columns
@@ -294,42 +336,75 @@ def _pauses(revenue: pd.Series) -> list[str]:
             f"ledger: sales are below zero in {named_periods(revenue.index[revenue < 0])}. Book returns elsewhere"
         )
     empty = revenue == 0
-    run = empty.groupby((~empty).cumsum()).cumsum()
     steady = revenue[revenue > 0].min() >= SMALL_WEEK * revenue[revenue > 0].median() if (revenue > 0).any() else False
-    if empty.any() and (steady or run.max() > LONGEST_PAUSE_WEEKS):
+    if empty.any() and (steady or runs(empty).max() > LONGEST_PAUSE_WEEKS):
         faults.append(f"ledger: no sales in {named_periods(revenue.index[empty])}. Export those weeks")
     return faults
 
 
-def _rates(fx_rates: pd.DataFrame, currency: str) -> pd.Series:
-    """Units of the unit's currency for one of another, by quarter and currency."""
-    table = fx_rates.set_index(["quarter", "currency"])["rate"].astype(float)
-    own = table.xs(currency, level="currency") if currency in table.index.get_level_values("currency") else None
-    return table if own is None else table / own.reindex(table.index.get_level_values("quarter")).to_numpy()
+def _missing_spend(days: pd.Series, window: pd.DatetimeIndex) -> list[str]:
+    """Weeks of the window for which the unit has no row of spend at all: an export that is not whole."""
+    known = _week_ends(days)
+    if not window.isin(known).any():
+        return ["ad_spend: no row in the window. Check the export"]
+    opening, first = window[0] - pd.Timedelta(days=6), days[days > window[0] - pd.Timedelta(days=7)].min()
+    late = first > opening + pd.Timedelta(days=LATEST_START_DAYS)
+    if late:
+        return [
+            f"ad_spend: spend begins on {first.date()}, the window on {opening.date()}. Export the days between, with "
+            f"rows of zero where nothing was spent, or shorten regression_periods to {int((window >= first).sum())}"
+        ]
+    missing = pd.Series(~window.isin(known), index=window)
+    if runs(missing).max() > LONGEST_PAUSE_WEEKS:
+        return [
+            f"ad_spend: no row at all in {named_periods(window[missing])}, more than {LONGEST_PAUSE_WEEKS} weeks on "
+            "end. Export them, with rows of zero where nothing was spent"
+        ]
+    return []
 
 
-def _converted(
-    rows: pd.DataFrame, column: str, currency: str, rate: pd.Series, table: str, faults: list[str]
-) -> np.ndarray:
-    """Amounts of `column` (cents) in units of `currency`."""
-    amounts = rows[column].astype(float).to_numpy() / 100
-    foreign = (rows["currency"] != currency).to_numpy()
-    if not foreign.any():
-        return amounts
-    quarters = rows.loc[foreign, "date"].dt.to_period("Q").astype(str)
-    wanted = pd.MultiIndex.from_arrays([quarters, rows.loc[foreign, "currency"]])
-    used = rate.reindex(wanted).to_numpy()
-    if np.isnan(used).any():
-        lost = sorted({f"{code} in {when}" for when, code in wanted[np.isnan(used)]})
-        faults.append(
-            f"{table}: fx_rates has no rate into {currency} for {', '.join(lost[:4])}"
-            + (" ..." if len(lost) > 4 else "")
-        )
-    amounts[foreign] *= used
-    return amounts
+def runs(marked: pd.Series) -> pd.Series:
+    """Return how long the run of marked periods is that reaches up to each period.
+
+    Examples
+    --------
+    >>> runs(pd.Series([True, True, False, True])).tolist()
+    [1, 2, 0, 1]
+    """
+    return marked.groupby((~marked).cumsum()).cumsum().astype(int)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rates:
+    """Exchange rates into the unit's currency; what is missing is added to the faults."""
+
+    fx_rates: pd.DataFrame
+    currency: str
+    group_currency: str
+    faults: list[str]
+
+    def converted(self, rows: pd.DataFrame, column: str, table: str) -> np.ndarray:
+        """Return the amounts of `column` (cents) in units of the unit's currency."""
+        quarters = rows["date"].dt.to_period("Q").astype(str)
+        pairs = pd.MultiIndex.from_arrays([quarters, rows["currency"]])
+        rate = {
+            (when, source): money.rate_between(self.fx_rates, when, source, self.currency, self.group_currency)
+            for when, source in pairs.unique()
+        }
+        lost = sorted(f"{source} in {when}" for (when, source), found in rate.items() if found is None)
+        if lost:
+            self.faults.append(
+                f"{table}: fx_rates has no rate into {self.currency} for {', '.join(lost[:4])}"
+                + (" ..." if len(lost) > 4 else "")
+            )
+        used = pd.Series({pair: np.nan if found is None else float(found) for pair, found in rate.items()}, dtype=float)
+        return rows[column].astype(float).to_numpy() / 100 * used.reindex(pairs).to_numpy()
+
+
+def _week_ends(days: pd.Series) -> pd.DatetimeIndex:
+    days = days.dt.normalize()
+    return pd.DatetimeIndex(days + pd.to_timedelta(6 - days.dt.day_of_week, unit="D"))
 
 
 def _by_week(rows: pd.DataFrame, amounts: np.ndarray, weeks: pd.DatetimeIndex) -> pd.Series:
-    days = rows["date"].dt.normalize()
-    week_end = days + pd.to_timedelta((6 - days.dt.day_of_week), unit="D")
-    return pd.Series(amounts, index=pd.DatetimeIndex(week_end)).groupby(level=0).sum().reindex(weeks, fill_value=0.0)
+    return pd.Series(amounts, index=_week_ends(rows["date"])).groupby(level=0).sum().reindex(weeks, fill_value=0.0)

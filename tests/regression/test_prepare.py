@@ -4,6 +4,7 @@ import pytest
 
 from kpitoolkit import parameters, regression
 from kpitoolkit.errors import Faults
+from kpitoolkit.regression.prepare import Inputs
 
 NETFLIX = ("Domestic Streaming", "International Streaming", "Domestic DVD")
 
@@ -90,6 +91,84 @@ def test_a_missing_rate_is_a_fault():
     spend["currency"] = "CHF"
     with pytest.raises(Faults, match="no rate into EUR for CHF in 2026Q2"):
         weekly(ledger, spend, controls, rates)
+
+
+def test_group_currency_needs_a_rate_too():
+    """A unit in dollars, spend in pounds and in euros, and no rate of the dollar: nothing is taken as dollars."""
+    ledger, spend, controls, rates = tables()
+    pounds = rates.assign(currency="GBP", rate=1.2)
+    for source in ("GBP", "EUR"):
+        with pytest.raises(Faults, match=f"ad_spend: fx_rates has no rate into USD for {source} in 2026Q2"):
+            regression.weekly_inputs(
+                ledger.assign(currency="USD"), spend.assign(currency=source), controls, pounds, ["4000"], "USD",
+                "2026Q3",
+            )  # fmt: skip
+
+
+def test_spend_in_the_groups_currency_needs_no_row_of_its_own():
+    ledger, spend, controls, rates = tables()
+    pounds = rates.assign(currency="GBP", rate=1.25)
+    table = [ledger.assign(currency="GBP"), spend, controls, pounds, ["4000"], "GBP", "2026Q3"]
+    assert regression.weekly_inputs(*table)["search"].iloc[-1] == pytest.approx(70 / 1.25)
+    with pytest.raises(Faults, match="no rate into GBP for EUR"):
+        regression.weekly_inputs(*table, group_currency="CHF")
+
+
+def test_spend_that_begins_after_the_window_is_a_fault():
+    """An export from July only, beside a ledger of 20 weeks: the weeks before are no zeros."""
+    ledger, spend, controls, rates = tables()
+    with pytest.raises(Faults, match=r"spend begins on 2026-07-01, the window on 2026-05-11.*regression_periods to 13"):
+        weekly(ledger, spend[spend["date"] >= "2026-07-01"], controls, rates)
+    assert weekly(ledger, spend[spend["date"] >= "2026-05-21"], controls, rates)["search"].iloc[0] == 0
+    with pytest.raises(Faults, match="spend begins on 2026-05-22"):
+        weekly(ledger, spend[spend["date"] >= "2026-05-22"], controls, rates)
+    assert len(weekly(ledger, spend[spend["date"] >= "2026-07-01"], controls, rates, periods=13)) == 20
+
+
+def test_spend_outside_the_window_only_is_a_fault():
+    ledger, spend, controls, rates = tables()
+    with pytest.raises(Faults, match="ad_spend: no row in the window"):
+        weekly(ledger, spend[spend["date"] < "2026-07-01"], controls, rates, periods=10)
+
+
+@pytest.mark.parametrize(("last", "weeks"), [("2026-07-26", 3), ("2026-08-02", 4)])
+def test_a_long_run_without_any_spend_is_a_fault_unless_zeros_are_stated(last, weeks):
+    ledger, spend, controls, rates = tables()
+    hole = spend["date"].between("2026-07-06", last)
+    if weeks > 3:
+        with pytest.raises(Faults, match="no row at all in 4 periods \\(first: the one ending 2026-07-12\\)"):
+            weekly(ledger, spend[~hole], controls, rates)
+    else:
+        assert (weekly(ledger, spend[~hole], controls, rates)["search"] == 0).sum() == weeks
+    stated = spend.assign(spend_cents=spend["spend_cents"].where(~hole, 0))
+    assert (weekly(ledger, stated, controls, rates)["search"] == 0).sum() == weeks
+
+
+def arrived(spend):
+    ledger, _spend, controls, rates = tables()
+    frame = weekly(ledger, spend, controls, rates)
+    return Inputs(frame, ("search", "social"), (), "week", "EUR")
+
+
+def test_a_platform_that_starts_late_is_said_not_refused():
+    spend = tables()[1]
+    late = spend[(spend["platform"] == "search") | (spend["date"] >= "2026-06-15")]
+    said = arrived(late).findings("en")
+    assert said[-1].startswith("Spend on social begins in the week ending on 21 Jun 2026, 5 weeks into the window")
+    assert arrived(late).findings("it")[-1].startswith("La spesa su social comincia nella settimana")
+    assert len(arrived(spend).findings("en")) == 1
+
+
+def test_a_platform_that_pauses_long_is_said_not_refused():
+    """Pauses of 4 and 5 weeks count, one of 3 does not."""
+    spend = tables()[1]
+    spans = (("2026-05-18", "2026-06-14"), ("2026-06-29", "2026-08-02"), ("2026-08-17", "2026-09-06"))
+    hole = (spend["platform"] == "social") & np.any([spend["date"].between(*span) for span in spans], axis=0)
+    said = arrived(spend[~hole]).findings("en")
+    assert len(said) == 2
+    assert "pauses for more than 3 weeks at a time on social (9 weeks in all, the longest pause 5 weeks" in said[1]
+    assert "up to the one ending on 2 Aug 2026" in said[1]
+    assert "si ferma per più di 3 settimane" in arrived(spend[~hole]).findings("it")[1]
 
 
 def test_a_hole_in_a_steady_ledger_is_a_fault():

@@ -40,6 +40,7 @@ ACCOUNTS: dict[str, list[str]] = {
     "acquisition_salaries": ["6200"],
     "acquisition_tools": ["6210"],
     "operating_expenses": ["7000"],
+    "other_accounts": [],
 }
 REVENUE_LINES = (
     "sales",
@@ -115,7 +116,7 @@ class Parameters(BaseModel):
     catalogue: str = "../kpis.yml"
     basis: str = ""
     lookback_days: int = Field(default=30, ge=1, le=365)
-    half_life_days: float = Field(default=7.0, gt=0, le=365)
+    half_life_days: float = Field(default=7.0, gt=0, le=365, allow_inf_nan=False)
     frequency: Literal["week", "quarter"] = "week"
     regression_periods: int = Field(default=156, ge=4, le=1040)
     contribution_margin_share: Share = 0.40
@@ -165,7 +166,7 @@ def read_case(folder: str | Path) -> Case:
     if not (folder / "_defaults.yml").is_file():
         raise ToolkitError(f"{folder} is no case: it has no _defaults.yml")
     faults: list[str] = []
-    defaults = _read_yaml(folder / "_defaults.yml", faults)
+    defaults = _read_yaml(folder / "_defaults.yml", faults) or {}
     if "unit" in defaults:
         faults.append("_defaults.yml: 'unit' belongs into the files of the units")
     paths = sorted(p for p in folder.iterdir() if p.suffix in (".yml", ".yaml") and not p.name.startswith("_"))
@@ -175,8 +176,13 @@ def read_case(folder: str | Path) -> Case:
     in_defaults = set(faults)
     for path in paths:
         own = _read_yaml(path, faults)
+        if own is None:
+            continue
         stated = own.get("unit")
-        if not isinstance(stated, str):
+        if stated is not None and not isinstance(stated, str):
+            faults.append(f"{path.name}: unit {stated} is not text. Write it in quotes")
+            continue
+        if stated is None:
             faults.append(f"{path.name}: states no unit. Add a line such as 'unit: {path.stem}'")
             continue
         fault = _unit_fault(stated)
@@ -248,17 +254,18 @@ def load_yaml(path: Path) -> Any:
         raise Faults(path.name, [f"is not YAML in UTF-8: {error}"]) from error
 
 
-def _read_yaml(path: Path, faults: list[str]) -> dict[str, Any]:
+def _read_yaml(path: Path, faults: list[str]) -> dict[str, Any] | None:
+    """Read one parameter file; None, and a fault, where it cannot be read."""
     try:
         content = load_yaml(path)
     except Faults as error:
         faults += [f"{error.where}: {fault}" for fault in error.faults]
-        return {}
+        return None
     if content is None:
         return {}
     if not isinstance(content, dict):
         faults.append(f"{path.name}: must be a list of 'name: value' lines")
-        return {}
+        return None
     return content
 
 
@@ -300,6 +307,8 @@ def _validated(
             else:
                 path = ".".join(str(part) for part in detail["loc"])
                 said = detail["msg"].removeprefix("Value error, ")
+                if detail["type"] == "string_type":
+                    said = "write it in quotes"
                 found.append(f"{where}: '{path}': {said} (found {str(detail['input'])[:60]!r})")
     if isinstance(stated.get("data"), dict):
         try:

@@ -5,6 +5,8 @@ nothing is repaired.
 """
 
 import re
+import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -28,9 +30,9 @@ class Source(BaseModel):
 
     file: str = Field(min_length=1)
     sheet: str | int = 0
-    separator: str = ","
-    decimal: str = "."
-    thousands: str = ""
+    separator: str = Field(default=",", min_length=1, max_length=1)
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " ", "'"] = ""
     encoding: str = "utf-8-sig"
     date_format: str = "yyyy-mm-dd"
     timezone: str = "UTC"
@@ -45,6 +47,18 @@ class Source(BaseModel):
             ZoneInfo(value)
         except Exception as error:
             raise ValueError(f"'{value}' is not a time zone such as Europe/Rome") from error
+        return value
+
+    @field_validator("date_format")
+    @classmethod
+    def _complete_date_format(cls, value: str) -> str:
+        day, form = datetime(2026, 11, 22), strptime_format(value)
+        try:
+            complete = datetime.strptime(day.strftime(form), form).date() == day.date()
+        except ValueError:
+            complete = False
+        if not complete:
+            raise ValueError(f"'{value}' does not say where day, month and year stand: write for example dd/mm/yyyy")
         return value
 
     @field_validator("encoding")
@@ -80,7 +94,7 @@ def read_table(name: str, folder: Path, source: Source, unit: str | None = None)
     raw, faults = _map_columns(raw, contract, source)
     if faults:
         raise Faults(path.name, faults)
-    if not len(raw):
+    if not len(raw) and not contract.may_be_empty:
         raise Faults(path.name, ["the table is empty. Export it again, or take it out of data:"])
     if unit is not None and "unit" in contract.schema.columns:
         raw = _rows_of_unit(raw, unit, path.name, contract)
@@ -92,23 +106,18 @@ def read_table(name: str, folder: Path, source: Source, unit: str | None = None)
 
 
 def _load(path: Path, source: Source, contract: Contract, unit: str | None) -> pd.DataFrame:
+    if path.is_dir():
+        raise Faults(path.name, ["is a folder. Name the file in it"])
     if not path.is_file():
         near = suggest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
         raise Faults(path.name, [f"the file does not exist in {path.parent}.{near}"])
     suffix = path.suffix.lower()
     try:
         if suffix == ".csv":
-            raw = pd.read_csv(
-                path,
-                sep=source.separator,
-                dtype=str,
-                keep_default_na=False,
-                na_values=[""],
-                encoding=source.encoding,
-                skipinitialspace=True,
-            )
+            raw = _load_csv(path, source)
         elif suffix in (".xlsx", ".xlsm"):
             raw = pd.read_excel(path, sheet_name=source.sheet, dtype=object, keep_default_na=False, na_values=[""])
+            raw = raw.dropna(how="all")
         elif suffix in (".parquet", ".pq"):
             return _load_parquet(path, source, contract, unit)
         else:
@@ -125,6 +134,39 @@ def _load(path: Path, source: Source, contract: Contract, unit: str | None) -> p
         raise Faults(path.name, [f"cannot be read: {str(error).strip().splitlines()[0]}"]) from error
     raw.index = raw.index + 2
     return raw
+
+
+def _load_csv(path: Path, source: Source) -> pd.DataFrame:
+    """Read a CSV as text; blank lines are dropped but counted, so that rows are numbered as in the file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            raw = pd.read_csv(
+                path,
+                sep=source.separator,
+                dtype=str,
+                keep_default_na=False,
+                na_values=[""],
+                encoding=source.encoding,
+                skipinitialspace=True,
+                skip_blank_lines=False,
+                index_col=False,
+            )
+        except pd.errors.ParserWarning as error:
+            raise Faults(
+                path.name,
+                [
+                    f"rows have more fields than the heading, separated by '{source.separator}'. Is that the separator "
+                    "(separator: ';')? Or do rows end with one, and the heading does not?"
+                ],
+            ) from error
+    heading = str(raw.columns[0])
+    other = next((mark for mark in ";,\t|" if mark != source.separator and heading.count(mark) > 1), None)
+    if len(raw.columns) == 1 and other:
+        raise Faults(path.name, [f"the heading holds '{other}' but is one column: set separator: '{other}'"])
+    if heading.startswith("ï»¿"):
+        raise Faults(path.name, ["begins with a byte-order mark: set encoding: utf-8-sig"])
+    return raw.dropna(how="all")
 
 
 def _load_parquet(path: Path, source: Source, contract: Contract, unit: str | None) -> pd.DataFrame:
@@ -198,6 +240,7 @@ def _rows_of_unit(raw: pd.DataFrame, unit: str, file: str, contract: Contract) -
 def _convert(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[pd.DataFrame, list[str]]:
     """Convert each column by its kind; a value that cannot be converted is a fault."""
     faults: list[str] = []
+    faulty: dict[str, list[int]] = {}
     columns: dict[str, pd.Series] = {}
     for name in contract.schema.columns:
         if name not in raw:
@@ -216,9 +259,10 @@ def _convert(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[pd.
             count = "1 value is" if len(bad) == 1 else f"{len(bad)} values are"
             faults.append(f"column '{name}': {count} not {expected} (first: row {bad.index[0]}; found {shown})")
             converted = converted.mask(wrong)
+            faulty[name] = list(bad.index)
         columns[memory_name(name, kind)] = converted
     frame = pd.DataFrame(columns, index=raw.index)
-    frame.attrs["faulty"] = [fault.split("'")[1] for fault in faults]
+    frame.attrs["faulty"] = faulty
     return frame, faults
 
 
@@ -242,17 +286,18 @@ def _plain_number(values: pd.Series, source: Source) -> pd.Series:
     if not isinstance(values.dtype, pd.StringDtype):
         return values
     plain = values.str.replace("\N{NO-BREAK SPACE}", "", regex=False).str.replace("\N{MINUS SIGN}", "-", regex=False)
+    mark, point = re.escape(source.thousands), re.escape(source.decimal)
+    grouped = rf"|\d{{1,3}}(?:{mark}\d{{3}})+" if mark else ""
+    written = plain.str.fullmatch(rf"[-+]?(?:\d+{grouped})(?:{point}\d+)?").astype(bool) | plain.isna()
     if source.thousands:
         plain = plain.str.replace(source.thousands, "", regex=False)
-    if source.decimal != ".":
-        foreign = plain.str.contains(".", regex=False).fillna(False).astype(bool)
-        plain = plain.str.replace(source.decimal, ".", regex=False).mask(foreign, "?")
-    return plain
+    return plain.str.replace(source.decimal, ".", regex=False).mask(~written, "?")
 
 
 def _as_money(values: pd.Series, source: Source):
     plain = _plain_number(values, source)
-    expected = f"an amount with at most two decimals, decimal mark '{source.decimal}'"
+    grouped = f", thousands mark '{source.thousands}'" if source.thousands else ""
+    expected = f"an amount with at most two decimals, decimal mark '{source.decimal}'{grouped}"
     if plain.dtype == object:
         plain = plain.map(lambda v: repr(v) if isinstance(v, float) else v, na_action="ignore")
     wrong = pd.Series(False, index=values.index)
@@ -365,7 +410,7 @@ _CONVERTERS = {
 def _check(frame: pd.DataFrame, contract: Contract) -> list[str]:
     """Check values with pandera and say each kind of fault once, with its first row."""
     faults: list[str] = []
-    already = frame.attrs.pop("faulty", [])
+    already = frame.attrs.pop("faulty", {})
     schema = contract.schema_in_memory
     try:
         schema.validate(frame, lazy=True)
@@ -374,14 +419,18 @@ def _check(frame: pd.DataFrame, contract: Contract) -> list[str]:
         for (column, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
             name = str(column).removesuffix("_cents")
             if name in already and str(check) == "not_nullable":
-                continue
-            rows = group["index"].dropna()
+                cases_left = group[~group["index"].isin(already[name])]  # what could not be read is said already
+                if not len(cases_left):
+                    continue
+            else:
+                cases_left = group
+            rows = cases_left["index"].dropna()
             if contract.key and str(check) == "multiple_fields_uniqueness":
                 continue
             kind = kind_of(contract, name) if name in contract.schema.columns else "text"
-            value = group["failure_case"].iloc[0]
+            value = cases_left["failure_case"].iloc[0]
             shown = f"; found '{_shown(kind, _readable(value, kind))}'" if str(check) != "not_nullable" else ""
-            count = len(group)
+            count = len(cases_left)
             empty = str(check) == "not_nullable"
             said = ("is" if count == 1 else "are") + (" empty" if empty else f" not {check}")
             first = f" (first: row {int(rows.iloc[0])}{shown})" if len(rows) else ""

@@ -142,6 +142,9 @@ def read(workspace: Workspace, names: Iterable[str]) -> dict[str, pd.DataFrame]:
     return frames
 
 
+_LONGEST_PAUSE_DAYS = {"ad_spend": 10, "touchpoints": 14, "ledger": 31, "orders": 30, "platform_claims": 30}
+
+
 def quarter_gaps(frames: dict[str, pd.DataFrame], first_day: pd.Timestamp, last_day: pd.Timestamp) -> list[str]:
     """Say which tables do not reach over the whole quarter.
 
@@ -155,22 +158,28 @@ def quarter_gaps(frames: dict[str, pd.DataFrame], first_day: pd.Timestamp, last_
     Returns
     -------
     list of str
-        One sentence for each table of continuous records (spend, touchpoints, ledger) whose rows begin more than 10
-        days after the first day or end more than 10 days before the last (orders: 30 days).
+        One sentence for each table of continuous records that has no row in the quarter, or none for longer than such
+        a table pauses (spend 10 days, touchpoints 14, orders and claims 30, a ledger 31) at its beginning, at its end
+        or within.
     """
     said = []
-    for name, column in (("ad_spend", "date"), ("touchpoints", "time"), ("ledger", "date"), ("orders", "time")):
+    for name, longest in _LONGEST_PAUSE_DAYS.items():
         if name not in frames or not len(frames[name]):
             continue
-        slack = pd.Timedelta(days=30 if name == "orders" else 10)
-        days = frames[name][column]
-        inside = days[(days >= first_day) & (days < last_day + pd.Timedelta(days=1))]
+        column = {"ad_spend": "date", "ledger": "date", "platform_claims": "conversion_time"}.get(name, "time")
+        days = frames[name][column].dt.normalize()
+        inside = days[(days >= first_day) & (days <= last_day)].drop_duplicates().sort_values()
         if not len(inside):
             said.append(f"{name}: no rows between {first_day.date()} and {last_day.date()}. Export that quarter")
-        elif inside.min() > first_day + slack or inside.max() < last_day - slack:
+            continue
+        edges = [first_day - pd.Timedelta(days=1), *inside, last_day + pd.Timedelta(days=1)]
+        pauses = pd.Series(edges).diff().dt.days - 1
+        if pauses.max() > longest:
+            end = edges[int(pauses.idxmax())] - pd.Timedelta(days=1)
+            begin = end - pd.Timedelta(days=int(pauses.max()) - 1)
             said.append(
-                f"{name}: the quarter is only partly present, rows run from {inside.min().date()} to "
-                f"{inside.max().date()} instead of {first_day.date()} to {last_day.date()}. Export the whole quarter"
+                f"{name}: the quarter is only partly present, there are no rows from {begin.date()} to {end.date()} "
+                f"(the quarter runs from {first_day.date()} to {last_day.date()}). Export the whole quarter"
             )
     return said
 

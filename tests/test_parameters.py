@@ -70,6 +70,12 @@ def test_broken_yaml_says_where(case):
     assert "it.yml: line 2, column" in said(case(it="unit: it\n  bad: [1,\n"))
 
 
+def test_a_file_that_cannot_be_read_is_one_fault(case):
+    assert "states no unit" not in said(case(it="unit: [1,\n"))
+    assert "unit 12 is not text. Write it in quotes" in said(case(it="unit: 12\n"))
+    assert "write it in quotes" in said(case(it="unit: it\naccounts: {media: [6100]}\n"))
+
+
 def test_yaml_tags_are_not_run(case):
     text = said(case(it="unit: !!python/object/apply:os.system ['echo hacked']\n"))
     assert "YAML tags are not read" in text

@@ -162,6 +162,69 @@ def test_extra_columns_are_left_alone_but_a_misspelt_optional_one_is_met(tmp_pat
         read_table("touchpoints", tmp_path, Source(file="t.csv"), "a")
 
 
+@pytest.mark.parametrize("wrong", ["84.89", "1.2345,00", "12.34.567,00", "1e5", "1,234.50"])
+def test_a_thousands_mark_in_a_wrong_place_is_no_amount(tmp_path, orders, wrong):
+    written(tmp_path, orders, "italian")
+    path = tmp_path / "ordini.csv"
+    path.write_text(path.read_text("cp1252").replace("1.234,50", wrong), "cp1252")
+    source = Source(file="ordini.csv", separator=";", decimal=",", thousands=".", encoding="cp1252",
+                    date_format="dd/mm/yyyy", columns=ITALIAN)  # fmt: skip
+    with pytest.raises(Faults, match=r"column 'gross': 1 value is not an amount .* thousands mark '\.'"):
+        read_table("orders", tmp_path, source, "retail-it")
+
+
+def test_rows_are_counted_as_in_the_file_and_empties_are_said_beside_other_faults(tmp_path, orders):
+    orders["vat"] = ["n.d.", None, "1.00"]
+    orders["unit"] = "retail-it"
+    lines = orders.to_csv(index=False).splitlines()
+    (tmp_path / "orders.csv").write_text("\n".join([lines[0], "", "", *lines[1:]]) + "\n")
+    with pytest.raises(Faults) as caught:
+        read_table("orders", tmp_path, Source(file="orders.csv"), "retail-it")
+    assert "column 'vat': 1 value is not an amount" in str(caught.value) and "first: row 4;" in str(caught.value)
+    assert "column 'vat': 1 value is empty (first: row 5)" in str(caught.value)
+
+
+def test_wrong_separators_are_named(tmp_path, orders):
+    written(tmp_path, orders, "italian")
+    for separator in (",", "\t"):
+        with pytest.raises(Faults, match="separator"):
+            read_table(
+                "orders", tmp_path, Source(file="ordini.csv", separator=separator, encoding="cp1252"), "retail-it"
+            )
+    body = orders.to_csv(index=False).splitlines()
+    (tmp_path / "orders.csv").write_text("\n".join([body[0], *(line + "," for line in body[1:])]))
+    assert read_table("orders", tmp_path, Source(file="orders.csv"), "online-eu")["gross_cents"].tolist() == [9999]
+    (tmp_path / "orders.csv").write_text("\n".join([body[0], *(line + ",7" for line in body[1:])]))
+    with pytest.raises(Faults, match="rows have more fields than the heading"):
+        read_table("orders", tmp_path, Source(file="orders.csv"), "retail-it")
+
+
+def test_a_byte_order_mark_read_as_cp1252_names_the_remedy(tmp_path, orders):
+    orders.to_csv(tmp_path / "orders.csv", index=False, encoding="utf-8-sig")
+    with pytest.raises(Faults, match="set encoding: utf-8-sig"):
+        read_table("orders", tmp_path, Source(file="orders.csv", encoding="cp1252"), "retail-it")
+
+
+def test_a_table_that_may_be_empty_may_have_no_rows(tmp_path):
+    (tmp_path / "r.csv").write_text("return_id,unit,order_id,date,amount,currency\n")
+    frame = read_table("returns", tmp_path, Source(file="r.csv"), "retail-it")
+    assert not len(frame) and frame["amount_cents"].dtype == "Int64"
+
+
+@pytest.mark.parametrize(
+    "options", [{"date_format": "%Q"}, {"date_format": "gg/mm/aaaa"}, {"separator": ""}, {"decimal": ",,"}]
+)
+def test_options_that_cannot_be_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Source(file="a.csv", **options)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "exports").mkdir()
+    with pytest.raises(Faults, match="is a folder"):
+        read_table("orders", tmp_path, Source(file="exports"), "retail-it")
+
+
 def test_missing_file_names_the_nearest(tmp_path, orders):
     orders.to_csv(tmp_path / "orders.csv", index=False)
     with pytest.raises(Faults, match=r"order.csv: the file does not exist .* Did you mean 'orders.csv'\?"):

@@ -81,5 +81,9 @@ def test_half_a_quarter_is_said():
         "no rows between"
         in tables.quarter_gaps({"ledger": days.assign(date=days["date"] - pd.DateOffset(years=1))}, first, last)[0]
     )
+    one_stray_row = pd.concat([days, pd.DataFrame({"date": [pd.Timestamp("2026-09-30")]})])
+    assert "from 2026-08-15 to 2026-09-29" in tables.quarter_gaps({"ad_spend": one_stray_row}, first, last)[0]
+    monthly = pd.DataFrame({"date": pd.to_datetime(["2026-07-31", "2026-08-31", "2026-09-30"])})
+    assert tables.quarter_gaps({"ledger": monthly}, first, last) == []
     whole = pd.DataFrame({"date": pd.date_range("2026-06-01", "2026-09-27")})
     assert tables.quarter_gaps({"ad_spend": whole}, first, last) == []

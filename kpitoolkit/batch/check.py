@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from kpitoolkit import parameters, tables
@@ -68,11 +69,56 @@ def check_unit(case: Case, stated: Parameters) -> list[str]:
         frames = tables.read(workspace, sorted(tables.declared(workspace)))
     except Faults as error:
         return list(error.faults)
-    first_day, last_day = parameters.quarter_bounds(stated.quarter)
-    gaps = tables.quarter_gaps(frames, first_day, last_day)
+    for name, column in (("orders", "time"), ("touchpoints", "time"), ("platform_claims", "conversion_time")):
+        if name in frames:
+            local = parameters.local_time(frames[name][column], stated.timezone)
+            frames[name] = frames[name].assign(**{column: local})
+    gaps = tables.quarter_gaps(frames, *parameters.quarter_bounds(stated.quarter)) + currency_faults(frames, stated)
+    late = frames.get("platform_claims")
+    if late is not None and {"touch_time", "conversion_time"} <= set(late):
+        touched = parameters.local_time(late["touch_time"], stated.timezone)
+        count = int((touched > late["conversion_time"]).sum())
+        if count:
+            gaps.append(f"platform_claims: {count} claims were touched after their conversion. Check the time zones")
     if "financials" in frames and stated.quarter not in set(frames["financials"]["quarter"]):
         gaps.append(f"financials: no row for {stated.quarter}. Add it, or state another quarter")
     return gaps
+
+
+def currency_faults(frames: dict[str, pd.DataFrame], stated: Parameters) -> list[str]:
+    """Say which tables hold currencies that cannot be in them, or that have no rate in the case's quarter.
+
+    Examples
+    --------
+    >>> spend = pd.DataFrame({"currency": ["EUR", "XYZ"], "date": pd.to_datetime(["2026-07-01", "2026-07-02"])})
+    >>> currency_faults({"ad_spend": spend}, Parameters(unit="it", quarter="2026Q3"))
+    ['ad_spend: amounts in XYZ, but fx_rates has no rate of XYZ for 2026Q3. Add it, or correct the currency']
+    """
+    first_day, last_day = parameters.quarter_bounds(stated.quarter)
+    rates = frames.get("fx_rates")
+    rated = set() if rates is None else set(rates.loc[rates["quarter"] == stated.quarter, "currency"])
+    rated |= {stated.group_currency}
+    said = []
+    for name in ("orders", "returns", "ledger"):
+        foreign = sorted(set(frames[name]["currency"].dropna()) - {stated.currency}) if name in frames else []
+        if foreign:
+            said.append(
+                f"{name}: amounts in {', '.join(foreign)}, but the unit keeps its books in {stated.currency}. "
+                "Convert them, or correct the parameter 'currency'"
+            )
+    for name, column in (("ad_spend", "date"), ("platform_claims", "conversion_time"), ("invoices", "date")):
+        if name not in frames:
+            continue
+        days = frames[name][column]
+        now = frames[name][(days >= first_day) & (days < last_day + pd.Timedelta(days=1))]
+        foreign = set(now["currency"].dropna()) - {stated.currency}
+        unrated = sorted((foreign | {stated.currency} if foreign else set()) - rated)
+        if unrated:
+            said.append(
+                f"{name}: amounts in {', '.join(sorted(foreign))}, but fx_rates has no rate of {', '.join(unrated)} "
+                f"for {stated.quarter}. Add it, or correct the currency"
+            )
+    return said
 
 
 def write_merged_parameters(case: Case, stated: Parameters, file: Path) -> None:

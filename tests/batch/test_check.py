@@ -53,8 +53,9 @@ def test_a_quarter_that_is_not_there_or_half(tiny):
     (tiny / "ledger.csv").write_text(rows + "2,2026-08-14,2026Q3,north,4000,1,EUR\n")
     (tiny / "north.yml").write_text("unit: north\n" + data)
     assert "partly present" in faults_of(tiny)[0]
-    assert "2026-08-14" in faults_of(tiny)[0]
-    (tiny / "ledger.csv").write_text(rows + "2,2026-09-30,2026Q3,north,4000,1,EUR\n")
+    assert "from 2026-08-15 to 2026-09-30" in faults_of(tiny)[0]
+    months = "2,2026-07-31,2026Q3,north,4000,1,EUR\n3,2026-08-31,2026Q3,north,4000,1,EUR\n"
+    (tiny / "ledger.csv").write_text(rows + months + "4,2026-09-30,2026Q3,north,4000,1,EUR\n")
     assert faults_of(tiny) == []
 
 

@@ -17,6 +17,27 @@ def require(frame: pd.DataFrame, name: str, columns: tuple[str, ...]) -> None:
         raise Faults(_WHERE, missing)
 
 
+def require_one_currency(orders: pd.DataFrame, is_paid: np.ndarray) -> None:
+    """Raise Faults where paid orders are in several currencies: their values cannot be added up.
+
+    Parameters
+    ----------
+    orders : DataFrame
+        Without a column `currency` there is nothing to check.
+    is_paid : array of bool
+    """
+    if "currency" not in orders:
+        return
+    currency = orders["currency"].astype("str")
+    counts = currency[is_paid & orders["currency"].notna()].value_counts().sort_index()
+    if len(counts) > 1:
+        usual = counts.idxmax()
+        foreign = is_paid & (currency != usual).to_numpy(dtype=bool)
+        several = f"orders: paid orders are in several currencies ({', '.join(counts.index)})"
+        todo = "Convert them to one currency, or keep one unit's orders."
+        raise Faults(_WHERE, _rows(foreign, f"{several}: {{n}} not in {usual}{{first}}. {todo}"))
+
+
 def checked_bounds(
     touchpoints: pd.DataFrame, conversions: pd.DataFrame, lookback_days: float, period: tuple | None
 ) -> tuple[int, int]:

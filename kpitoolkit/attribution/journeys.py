@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from kpitoolkit import plots
 from kpitoolkit.attribution import wording
 from kpitoolkit.attribution.aggregates import BAGS, Aggregates, aggregate, bags_of
-from kpitoolkit.attribution.checks import checked_bounds, checked_paths, require
+from kpitoolkit.attribution.checks import checked_bounds, checked_paths, require, require_one_currency
 
 STATES = ("converted", "null", "open", "unattributed")
 DAY_MICROSECONDS = 86_400_000_000
@@ -76,7 +76,7 @@ def conversions_from_orders(orders: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     orders : DataFrame
-        The table `orders`: order_id, customer_id, time (UTC), gross_cents, status.
+        The table `orders`: order_id, customer_id, time (UTC), gross_cents, status, optionally currency.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def conversions_from_orders(orders: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     Faults
-        Where columns are missing.
+        Where columns are missing, or paid orders are in several currencies.
 
     Examples
     --------
@@ -96,7 +96,9 @@ def conversions_from_orders(orders: pd.DataFrame) -> pd.DataFrame:
     [{'order_id': 'A', 'user_id': 'u', 'value': 122.0}]
     """
     require(orders, "orders", ("order_id", "customer_id", "time", "gross_cents", "status"))
-    paid = orders.loc[orders["status"] == "paid"].reset_index(drop=True)
+    is_paid = (orders["status"] == "paid").to_numpy(dtype=bool, na_value=False)
+    require_one_currency(orders, is_paid)
+    paid = orders.loc[is_paid].reset_index(drop=True)
     columns = {"order_id": paid["order_id"], "user_id": paid["customer_id"], "time": paid["time"]}
     return pd.DataFrame(columns | {"value": paid["gross_cents"].astype("float64") / 100})
 

@@ -180,6 +180,29 @@ def test_paid_orders_become_conversions_at_their_gross():
     assert conversions_from_orders(table)["value"].tolist() == [123.45]
 
 
+def test_paid_orders_in_several_currencies_are_refused():
+    table = pd.DataFrame(
+        {
+            "order_id": list("ABCDE"), "customer_id": "u", "time": pd.Timestamp("2026-07-02"), "gross_cents": 10_000,
+            "status": ["paid", "cancelled", "paid", "paid", "paid"], "currency": ["EUR", "USD", "GBP", "EUR", "GBP"],
+        }
+    )  # fmt: skip
+    table.loc[5] = ["F", "u", pd.Timestamp("2026-07-02"), 10_000, "paid", "EUR"]
+    message = r"several currencies \(EUR, GBP\): 2 rows not in EUR \(first: row 3\)\. Convert them to one currency"
+    with pytest.raises(Faults, match=message):
+        conversions_from_orders(table)
+    assert conversions_from_orders(table[table["currency"] != "GBP"])["value"].sum() == 300
+    assert conversions_from_orders(table.iloc[:0]).empty
+
+
+def test_of_rows_with_one_order_id_the_earliest_counts():
+    late_first = orders(("A", "u", "2026-07-20"), ("A", "v", "2026-07-06")).assign(value=[5.0, 70.0])
+    seen = touch(("u", "2026-07-19", "tv"), ("v", "2026-07-05", "email"))
+    built = journeys(seen, late_first, 30, PERIOD)
+    assert walks(built) == [("converted", ("email",)), ("null", ("tv",))]
+    assert built.table["value"].sum() == 70
+
+
 # a second way, and what must always hold
 
 events = st.lists(st.tuples(st.sampled_from("uvw"), st.integers(0, 160), st.sampled_from(["a", "b", "c"])), max_size=25)

@@ -183,6 +183,8 @@ def lookback_sensitivity(
     period: tuple[object, object] | None = None,
     lookback_days: tuple[float, ...] = (7, 14, 30),
     model: str = "markov",
+    half_life_days: float = 7.0,
+    direct: str = "direct",
 ) -> pd.DataFrame:
     """Return the credit of each channel under several look-backs.
 
@@ -193,6 +195,8 @@ def lookback_sensitivity(
     lookback_days : tuple of float
     model : str
         One of `MODELS`.
+    half_life_days, direct
+        As for `attribute`.
 
     Returns
     -------
@@ -218,7 +222,8 @@ def lookback_sensitivity(
         raise ToolkitError(f"model '{model}' is not one of {', '.join(MODELS)}.{suggest(model, MODELS)}")
     columns = {}
     for days in lookback_days:
-        table = attribute(journeys(touchpoints, conversions, days, period)).table
+        built = journeys(touchpoints, conversions, days, period)
+        table = attribute(built, half_life_days=half_life_days, direct=direct).table
         chosen = table[table["model"] == model].set_index("channel")["conversions"]
         columns[f"lookback_{days:g}_days"] = chosen
     wide = pd.DataFrame(columns).fillna(0.0)

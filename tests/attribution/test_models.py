@@ -264,6 +264,13 @@ def test_intervals_hold_ninety_per_cent_of_a_count_of_rare_events():
     assert (line["high"] + line["low"]) / 2 == pytest.approx(10_000, rel=0.005)
 
 
+def test_intervals_of_removal_effects_hold_ninety_per_cent():
+    result = attribute(journeys_from_paths(paths(*((f"channel {i:02d}", 500, 0) for i in range(40)))))
+    width = (result.removal["high"] - result.removal["low"]).mean()
+    assert width == pytest.approx(2 * 1.645 * (1 / 40 * 39 / 40 / 20_000) ** 0.5, rel=0.05)
+    assert ((result.removal["high"] + result.removal["low"]) / 2).mean() == pytest.approx(1 / 40, rel=0.01)
+
+
 def test_intervals_hold_the_number_of_customers_too():
     users = [f"u{i:04d}" for i in range(1000)]
     touchpoints = pd.DataFrame({"user_id": users, "channel": "tv", "time": pd.Timestamp("2026-07-02")})
@@ -338,6 +345,20 @@ def test_look_backs_each_sum_to_all_conversions():
     assert list(wide.columns) == ["channel", "lookback_7_days", "lookback_30_days"]
     assert wide.drop(columns="channel").sum().tolist() == pytest.approx([50, 50])
     assert wide.iloc[-1]["lookback_7_days"] > wide.iloc[-1]["lookback_30_days"]
+
+
+def test_look_backs_take_the_half_life_and_the_name_of_the_direct_channel():
+    touchpoints = pd.DataFrame(
+        {"user_id": "u", "channel": ["tv", "Diretto"], "time": pd.to_datetime(["2026-07-18", "2026-07-20"])}
+    )
+    conversions = pd.DataFrame(
+        {"order_id": ["A"], "user_id": ["u"], "time": pd.to_datetime(["2026-07-20"]), "value": [1.0]}
+    )
+    table = touchpoints, conversions, PERIOD, (7,)
+    decay = lookback_sensitivity(*table, model="time_decay", half_life_days=1).set_index("channel")
+    assert decay["lookback_7_days"].to_dict() == pytest.approx({"Diretto": 0.8, "tv": 0.2, "unattributed": 0})
+    indirect = lookback_sensitivity(*table, model="last_non_direct", direct="diretto").set_index("channel")
+    assert indirect["lookback_7_days"].to_dict() == {"tv": 1, "Diretto": 0, "unattributed": 0}
 
 
 # bad input

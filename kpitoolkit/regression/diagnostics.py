@@ -249,7 +249,8 @@ def _durbin_watson(error: np.ndarray) -> tuple:
 
 
 def _ljung_box(error: np.ndarray) -> tuple:
-    test = acorr_ljungbox(error, lags=[max(1, min(10, len(error) // 5))])
+    """Ljung-Box's test of whitened errors: one degree of freedom went into the AR(1) coefficient."""
+    test = acorr_ljungbox(error, lags=[max(2, min(10, len(error) // 5))], model_df=1)
     return "ljung_box", "", *_judged(float(test["lb_stat"].iloc[0]), float(test["lb_pvalue"].iloc[0]))
 
 
@@ -315,12 +316,18 @@ def _sentence(row, language: str) -> str:
     calm = row.verdict != "look_closer"
     sentences = {
         "r_squared": _("The model follows {share} of revenue's movement (R2); a high share is no proof of a cause."),
-        "durbin_watson": _("Neighbouring errors are unrelated (Durbin-Watson {statistic}).")
+        "durbin_watson": _("After the AR(1) correction neighbouring errors are unrelated (Durbin-Watson {statistic}).")
         if calm
-        else _("Neighbouring errors are related (Durbin-Watson {statistic}): the model misses something that lasts."),
-        "ljung_box": _("No pattern over time is left in the errors (Ljung-Box {p}).")
+        else _(
+            "After the AR(1) correction neighbouring errors are still related (Durbin-Watson {statistic}): the model "
+            "misses something that lasts."
+        ),
+        "ljung_box": _("After the AR(1) correction no pattern over time is left in the errors (Ljung-Box {p}).")
         if calm
-        else _("A pattern over time is left in the errors (Ljung-Box {p}): intervals may be too narrow."),
+        else _(
+            "After the AR(1) correction a pattern over time is left in the errors (Ljung-Box {p}): intervals may "
+            "be too narrow."
+        ),
         "breusch_pagan": _("The errors' size is steady (Breusch-Pagan {p}).")
         if calm
         else _("The errors' size varies (Breusch-Pagan {p}); the intervals allow for it."),

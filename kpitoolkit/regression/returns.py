@@ -1,4 +1,4 @@
-"""From fitted coefficients and drawn shapes to what each channel brought, per euro, at the margin, along its curve."""
+"""From coefficients and drawn shapes to what each channel brought: per unit of spend, at the margin, on its curve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Channel:
 def describe(name: str, spend: np.ndarray, grid: shapes.Grid, window: int, periods: int) -> Channel:
     """Work out a channel's response at every point of the grid.
 
-    The next euro is spent as the window's euros were: with ``h`` the share of the ceiling reached, slope 1,
+    The next unit of spend goes the way the window's went: with ``h`` the share of the ceiling reached, slope 1,
     ``mROAS / iROAS = sum h (1 - h) / sum h``.
     """
     spend = np.asarray(spend, dtype=float)
@@ -96,7 +96,7 @@ def channel_row(channel: Channel, point: int, estimate: float, drawn: np.ndarray
 
 
 def total_row(rows: Sequence[dict], draws: shapes.Draws) -> dict:
-    """Return the row of all media together: contributions and next euros in proportion to spend.
+    """Return the row of all media together: contributions and the next unit of spend in proportion to spend.
 
     Parameters
     ----------

@@ -102,6 +102,39 @@ def test_correlation_counts_fewer_periods_where_series_have_a_memory():
     assert diagnostics.correlation(*calm)[1] == pytest.approx(stats.pearsonr(*calm).pvalue, abs=0.1)
 
 
+def test_effective_periods_by_hand():
+    """Lag-1 autocorrelations 1 and 7/15: 12 x 8/22 = 48/11 periods; r = 9 / sqrt(143 x 3)."""
+    blocks = np.tile(np.repeat([0.0, 1.0], 3), 2)
+    found, p_value = diagnostics.correlation(np.arange(12.0), blocks)
+    assert found == pytest.approx(9 / np.sqrt(429))
+    statistic = np.sqrt(27 / 143 * (26 / 11) / (116 / 143))
+    assert p_value == pytest.approx(2 * stats.t.sf(statistic, 26 / 11))
+
+
+def test_errors_are_tested_after_the_correction_of_one_coefficient():
+    """Ljung and Box's Q by its formula, on 10 lags of 155 whitened errors less one degree of freedom."""
+    draw = np.random.default_rng(8)
+    spend, error = draw.gamma(20, 5, 156), draw.normal(0, 10, 156)
+    result = run(1000 + error, spend)
+    left = result.residuals["residual"].to_numpy()
+    power = left @ left
+    shares = [(left[lag:] @ left[:-lag] / power) ** 2 / (155 - lag) for lag in range(1, 11)]
+    row = result.table.set_index("check").loc["ljung_box"]
+    assert row["statistic"] == pytest.approx(155 * 157 * sum(shares))
+    assert row["p_value"] == pytest.approx(stats.chi2.sf(row["statistic"], 9))
+    said = " ".join(result.findings("en"))
+    assert said.count("After the AR(1) correction") == 2
+    assert " ".join(result.findings("it")).count("Dopo la correzione AR(1)") == 2
+
+
+def test_seasonal_naive_by_hand():
+    """Nine quarters, forecast by the mean so far: errors 0, 10, 144/7 and 14; a year before was off by 2, 2, 4, 2."""
+    revenue = np.array([10.0, 20, 30, 40, 10, 22, 32, 44, 12])
+    ratio, _p, verdict = diagnostics.rolling_origin(revenue, np.ones((9, 1)), [], None, "quarter")
+    assert ratio == pytest.approx((0 + 10 + 144 / 7 + 14) / (2 + 2 + 4 + 2))
+    assert verdict == "look_closer"
+
+
 def test_seasonal_naive_is_beaten_by_a_model_of_trend():
     revenue = 1000 + 5.0 * np.arange(156) + np.random.default_rng(7).normal(0, 5, 156)
     baseline = transforms.baseline_design(ENDS, "week").to_numpy()

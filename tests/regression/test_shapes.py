@@ -22,6 +22,32 @@ def company():
     return exact, baseline, columns, planted
 
 
+@pytest.mark.parametrize(("periods", "lags"), [(15, 2), (52, 3), (156, 4), (250, 4), (300, 5)])
+def test_lags_of_newey_and_west(periods, lags):
+    """The exponent is 2/9: with 1/4, 250 periods would take 5 lags."""
+    assert shapes.hac_lags(periods) == lags
+
+
+@pytest.mark.parametrize(("carryover", "half", "expected"), [(0.5, 1.0, 0.859357), (0.9, 16.0, -2.928189)])
+def test_prior_by_hand(carryover, half, expected):
+    """Normal on the logit, -0.6 and 1, with its Jacobian -log c(1 - c); normal on log half-saturation, log 2.5, 1.1."""
+    point = np.isclose(GRID.carryover, carryover) & np.isclose(GRID.half_saturation, half)
+    assert GRID.log_prior[point] == pytest.approx([expected], abs=1e-6)
+
+
+def test_draws_have_the_tails_of_t():
+    """Six degrees of freedom: t's spread is sqrt(6 / 4) = 1.22 standard errors, a normal's would be 1."""
+    draw = np.random.default_rng(9)
+    baseline, media = np.ones((9, 1)), [draw.normal(size=(9, 1))]
+    revenue = draw.normal(size=9)
+    lone = shapes.Grid(GRID.carryover[:1], GRID.half_saturation[:1], np.zeros(1))
+    draws = shapes.average(revenue, baseline, media, lone, chosen=[0], autocorrelation=0.0, lags=1, sweeps=3000)
+    design = np.column_stack([baseline, media[0]])[1:]
+    estimates = np.linalg.lstsq(design, revenue[1:], rcond=None)[0]
+    error = np.sqrt(shapes.hac_covariance(design, revenue[1:] - design @ estimates, 1)[1, 1])
+    assert draws.coefficients[:, 0].std() / error == pytest.approx(np.sqrt(6 / 4), rel=0.08)
+
+
 def test_search_finds_what_was_planted(company):
     exact, baseline, columns, planted = company
     noisy = exact + np.random.default_rng(0).normal(0, 0.05, len(exact))

@@ -77,7 +77,8 @@ def headline_facts(kpis: pd.DataFrame | None, claims: pd.DataFrame | None) -> pd
     """
     revenue, margin = _finance(kpis, REVENUE), _finance(kpis, MARGIN)
     totals = {} if claims is None else claims[claims["kind"] == "total"].set_index("step")["amount_cents"].to_dict()
-    first = None if claims is None or not totals else next(iter(totals.values()))
+    moved = None if claims is None else claims.set_index("step")["amount_cents"].get("currency")
+    first = None if pd.isna(totals.get("claimed")) else totals["claimed"] + (0 if pd.isna(moved) else moved)
     facts = [
         ("booked_revenue", _get(revenue, "actual"), "money"),
         ("change_on_last_year", relative(_get(revenue, "actual"), _get(revenue, "last_year")), "share"),
@@ -214,7 +215,12 @@ def unexplained(
         else:
             sentence = _("✗ {check}: {value} ({share}), over the threshold of {threshold}: blocks sign-off.")
         sentences.append(sentence.format(**told))
-    tested = checks[~left]["passed"].dropna().astype(bool)
+    outside = (checks["check"] == "unmapped_accounts").fillna(False).astype(bool)
+    for row in checks[outside & ~checks["passed"].fillna(True).astype(bool)].to_dict("records"):
+        told = {"check": plots.capitalised(text.label(row["check"], language))}
+        told["value"] = text.money(row["value_cents"], currency, language)
+        sentences.append(_("✗ {check}: {value}; none may remain: blocks sign-off.").format(**told))
+    tested = checks[~left & ~outside]["passed"].dropna().astype(bool)
     if len(tested):
         sentence = _("{sign} Subtotals that agree with a second computation to the cent: {agreed} of {all}.")
         agreed = text.number(int(tested.sum()), language)

@@ -36,6 +36,11 @@ class ClaimedToBooked:
         difference_cents``. Sums to the unexplained step; its absolute values sum to the gross unexplained.
     checks : DataFrame
         ``check, value_cents, threshold_cents, passed``.
+    unmapped : DataFrame
+        Accounts of the quarter's postings that stand in no line of the chart: ``account, rows, absolute_cents``.
+    orders_at_own_day, untimed_claims : int
+        Paid orders without recognition date, taken at their own day; claims without touch time, taken as inside the
+        look-back.
     grade : str
         ``A`` order by order; ``C`` totals, where a platform gives no order ids; empty where claims were not examined.
     """
@@ -47,6 +52,9 @@ class ClaimedToBooked:
     overlap: pd.DataFrame
     unexplained: pd.DataFrame
     checks: pd.DataFrame
+    unmapped: pd.DataFrame
+    orders_at_own_day: int
+    untimed_claims: int
     grade: str
     platforms_without_order_ids: tuple[str, ...]
     materiality_cents: int | None
@@ -76,6 +84,8 @@ class ClaimedToBooked:
         return [
             *_claim_findings(self, language),
             *_order_findings(self, language),
+            *_default_findings(self, language),
+            *_unmapped_findings(self, language),
             *books.findings(self, "booked", language),
         ]
 
@@ -180,14 +190,22 @@ def claimed_to_booked(
     materiality = books.share_of(booked, materiality_share)
     performance = books.share_of(materiality, performance_share)
     again = _again(rows, claims, orders, parts, ledger, accounts, quarter)
+    tested = books.checks(table, unexplained, again, materiality, performance)
+    none = pd.DataFrame(columns=["account", "rows", "absolute_cents"])
+    unmapped = none if ledger is None else books.unmapped(ledger, accounts, quarter)
+    outside = None if ledger is None else books.total(unmapped["absolute_cents"])
+    tested = pd.concat([tested, books.checks_table([("unmapped_accounts", outside, 0)])], ignore_index=True)
     return ClaimedToBooked(
         quarter=quarter,
         currency=currency,
         table=table,
         rows=matching.by_id(rows),
-        overlap=matching.overlap(rows),
+        overlap=matching.overlap(rows, orders, silent),
         unexplained=unexplained,
-        checks=books.checks(table, unexplained, again, materiality, performance),
+        checks=tested,
+        unmapped=unmapped,
+        orders_at_own_day=matching.taken_at_own_day(orders, quarter),
+        untimed_claims=matching.untimed(rows, timed),
         grade="" if rows is None else "C" if silent else "A",
         platforms_without_order_ids=tuple(silent),
         materiality_cents=materiality,
@@ -198,7 +216,7 @@ def claimed_to_booked(
 
 def _claim_findings(result: ClaimedToBooked, language: str) -> list[str]:
     _ = text.translator(language)
-    said, claimed, matched = [], result.amount("claimed"), result.amount("matched_gross")
+    said, claimed, matched = [], books.as_converted(result.table, "claimed"), result.amount("matched_gross")
     if claimed is not None and matched is not None:
         sentence = _("The platforms claim {claimed}; the matched orders are worth {matched} ({share}).")
         share = matched / claimed if claimed else None
@@ -209,8 +227,10 @@ def _claim_findings(result: ClaimedToBooked, language: str) -> list[str]:
                 share=text.percent(share, language),
             )
         )
+        said += _face_value(result, language)
         last = int(result.table.loc[(result.table["step"] == "matched_gross"), "position"].iloc[0])
         steps = result.table[(result.table["kind"] == "step") & (result.table["position"] < last)]
+        steps = steps[(steps["step"] != "currency").to_numpy(dtype=bool)]
         if (steps["amount_cents"] != 0).any():
             largest = steps.loc[steps["amount_cents"].abs().idxmax()]
             moved = text.money(largest["amount_cents"], result.currency, language, signed=True)
@@ -221,6 +241,56 @@ def _claim_findings(result: ClaimedToBooked, language: str) -> list[str]:
         names = ", ".join(text.label(name, language) for name in result.platforms_without_order_ids)
         said.append(sentence.format(platforms=names))
     return said
+
+
+def _face_value(result: ClaimedToBooked, language: str) -> list[str]:
+    _ = text.translator(language)
+    reported, moved = result.amount("claimed"), result.amount("currency")
+    if not moved:
+        return []
+    sentence = _(
+        "Summed as reported, without converting currencies, the claims come to {reported}: {difference} from the face "
+        "value of foreign currencies alone."
+    )
+    difference = text.money(-moved, result.currency, language, signed=True)
+    return [sentence.format(reported=text.money(reported, result.currency, language), difference=difference)]
+
+
+def _default_findings(result: ClaimedToBooked, language: str) -> list[str]:
+    said = []
+    if result.orders_at_own_day:
+        said.append(
+            text.plural(
+                language,
+                "{n} paid order has no recognition date and is taken as recognised on its own day.",
+                "{n} paid orders have no recognition date and are taken as recognised on their own day.",
+                result.orders_at_own_day,
+            )
+        )
+    if result.untimed_claims:
+        said.append(
+            text.plural(
+                language,
+                "{n} claim has no touch time and counts as inside the look-back.",
+                "{n} claims have no touch time and count as inside the look-back.",
+                result.untimed_claims,
+            )
+        )
+    return said
+
+
+def _unmapped_findings(result: ClaimedToBooked, language: str, most: int = 5) -> list[str]:
+    _ = text.translator(language)
+    if not books.total(result.unmapped["absolute_cents"]):
+        return []
+    sentence = _(
+        "Accounts in no line of the chart have {postings} postings of this quarter, {amount} whatever their sign, "
+        "which no figure counts: {names}. Add them to accounts or to other_accounts."
+    )
+    names = [account or text.no_figure(language) for account in result.unmapped["account"]]
+    named = ", ".join([*names[:most], *["…"] * (len(names) > most)])
+    amount = text.money(books.total(result.unmapped["absolute_cents"]), result.currency, language)
+    return [sentence.format(postings=text.number(result.unmapped["rows"].sum(), language), amount=amount, names=named)]
 
 
 def _order_findings(result: ClaimedToBooked, language: str) -> list[str]:

@@ -138,6 +138,32 @@ def booked_lines(
     return out[["date", "account", "on_line", "amount_cents"]]
 
 
+def unmapped(ledger: pd.DataFrame, accounts: Mapping[str, object], quarter: str) -> pd.DataFrame:
+    """Return the accounts that stand in no line of the chart and have postings of a quarter.
+
+    Returns
+    -------
+    DataFrame
+        ``account, rows, absolute_cents`` (sum of absolute values), the largest first.
+
+    Examples
+    --------
+    >>> ledger = pd.DataFrame({"period": ["2026Q3"] * 3, "account": ["4000", "4050", "4050"],
+    ...                        "amount_cents": pd.array([100, 30, -30], "Int64")})
+    >>> unmapped(ledger, {"sales": ["4000"]}, "2026Q3").to_dict("records")
+    [{'account': '4050', 'rows': 2, 'absolute_cents': 60}]
+    """
+    chart = {account for line in accounts for account in account_names(accounts, line)}
+    entries = ledger[(ledger["period"] == quarter).to_numpy(dtype=bool, na_value=False)]
+    account = entries["account"].astype("string").str.strip().fillna("")
+    cents = entries["amount_cents"].abs()
+    own = pd.DataFrame({"account": account, "absolute_cents": cents})[~account.isin(chart).to_numpy(dtype=bool)]
+    found = own.groupby("account", as_index=False).agg(
+        rows=("absolute_cents", "size"), absolute_cents=("absolute_cents", "sum")
+    )
+    return found.sort_values(["absolute_cents", "account"], ascending=[False, True]).reset_index(drop=True)
+
+
 def account_names(accounts: Mapping[str, object], line: str) -> list[str]:
     """Return the accounts of a line, as text; none where the chart has no such line."""
     stated = accounts.get(line)
@@ -292,6 +318,12 @@ def checks_table(rows: Sequence[tuple[str, int | None, int | None]]) -> pd.DataF
     return table.assign(passed=(table["value_cents"].abs() <= table["threshold_cents"]).astype("boolean"))
 
 
+def as_converted(table: pd.DataFrame, first_step: str) -> int | None:
+    """Return a bridge's first total in the unit's currency: as reported, with the currency step."""
+    reported, moved = amount(table, first_step), amount(table, "currency")
+    return None if reported is None or moved is None else reported + moved
+
+
 def first_row(frame: pd.DataFrame | pd.Series, wrong) -> str:
     """Return `first: row 3 of the unit` for the first row marked wrong; the index counts the unit's rows from zero."""
     return f"first: row {int(frame.index[int(wrong.argmax())]) + 1} of the unit"
@@ -346,13 +378,14 @@ def findings(result: object, booked_step: str, language: str) -> list[str]:
 
     if net is not None:
         gross = total(result.unexplained["difference_cents"].abs())
-        if net == 0 and gross == 0:
+        whole = "unmapped_accounts" not in set(result.checks["check"][result.checks["passed"].eq(False)])
+        if net == 0 and gross == 0 and whole:
             said.append(
                 _("Nothing is unexplained: what is booked, {booked}, is explained to the cent.").format(
                     booked=money(booked)
                 )
             )
-        else:
+        elif net or gross:
             sentence = _("Unexplained: {amount} ({share} of what is booked); materiality is {materiality}.")
             share = text.percent(net / booked if booked else None, language, decimals=2, signed=True)
             amounts = {"amount": money(net, signed=True), "materiality": money(result.materiality_cents)}

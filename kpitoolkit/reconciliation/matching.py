@@ -58,6 +58,19 @@ def recognition_known(orders: pd.DataFrame) -> bool:
     return orders.empty or bool(orders["recognised"].notna().any())
 
 
+def taken_at_own_day(orders: pd.DataFrame | None, quarter: str) -> int:
+    """Count the quarter's paid orders that do not say when they are recognised, where others do."""
+    if orders is None or not recognition_known(orders) or "recognition_date" not in orders:
+        return 0
+    silent = (orders["status"] == "paid") & orders["recognition_date"].isna() & books.within(orders["day"], quarter)
+    return int(silent.sum())
+
+
+def untimed(rows: pd.DataFrame | None, timed: bool) -> int:
+    """Count the claims with an order whose touch time is empty, where others have one."""
+    return int(((rows["order"] >= 0) & rows["lag"].isna()).sum()) if timed else 0
+
+
 def _repeated(ids: pd.Series, table: str) -> list[str]:
     twice = ids.duplicated()
     if not twice.any():
@@ -162,11 +175,12 @@ def by_id(rows) -> pd.DataFrame:
     return rows[ROW_COLUMNS].set_index("claim_id").sort_index()
 
 
-def overlap(rows) -> pd.DataFrame:
-    """Count the orders that each pair of platforms claims."""
-    if rows is None:
+def overlap(rows, orders, silent) -> pd.DataFrame:
+    """Count the orders that each pair of platforms claims; without orders, or of platforms without ids, nothing."""
+    stated = set() if rows is None or orders is None else set(rows["platform"]) - set(silent)
+    if not stated:
         return pd.DataFrame()
-    names = pd.Index(sorted(rows["platform"].unique()), name="platform", dtype="string")
+    names = pd.Index(sorted(stated), name="platform", dtype="string")
     pairs = rows.loc[rows["order"] >= 0, ["order", "platform"]].drop_duplicates()
     columns = names.get_indexer(pairs["platform"])
     shape = (int(pairs["order"].max()) + 1 if len(pairs) else 0, len(names))

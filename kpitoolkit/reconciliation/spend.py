@@ -281,7 +281,7 @@ def _again(spent, invoices, into, entries, ledger, accounts, quarter) -> dict[st
 
 def _spend_findings(result: SpendToLedger, language: str) -> list[str]:
     _ = text.translator(language)
-    spend, booked = result.amount("platform_spend"), result.amount("booked_cost")
+    spend, booked = books.as_converted(result.table, "platform_spend"), result.amount("booked_cost")
     if spend is None or booked is None:
         return []
     sentence = _("The platforms report {spend} of spend; the ledger has {booked} of marketing cost ({difference}).")
@@ -293,6 +293,15 @@ def _spend_findings(result: SpendToLedger, language: str) -> list[str]:
         )
     ]
     steps = result.table[result.table["kind"] == "step"].set_index("step")["amount_cents"].to_dict()
+    moved = steps.pop("currency", 0)
+    if moved:
+        sentence = _(
+            "Summed as reported, without converting currencies, the spend comes to {reported}: {difference} from the "
+            "face value of foreign currencies alone."
+        )
+        reported = text.money(spend - moved, result.currency, language)
+        difference = text.money(-moved, result.currency, language, signed=True)
+        said.append(sentence.format(reported=reported, difference=difference))
     # Invoices of other periods and their accruals cancel out; only what is left of both is a cause.
     steps["timing_and_accruals"] = steps.pop("invoice_timing", 0) + steps.pop("accruals", 0)
     largest = max(steps, key=lambda step: abs(steps[step]))

@@ -49,6 +49,30 @@ def test_headline_by_hand():
     assert "675.934 €: +10,0%" in told(summary.headline(small, "it", "EUR"))
 
 
+def test_the_headline_states_claims_in_the_units_currency():
+    claims = CLAIMS.assign(
+        kind=["total", "step", "step", "unexplained", "total"],
+        amount_cents=pd.array([981_200_000, -1_200_000, -319_400_000, 0, 660_600_000], dtype="Int64"),
+    )
+    assert summary.headline_facts(KPIS, claims).set_index("item")["value"]["claimed"] == 980_000_000
+    assert summary.headline_facts(KPIS, claims.iloc[4:]).set_index("item")["value"].isna()["claimed"]
+
+
+def test_postings_outside_the_chart_are_no_subtotal():
+    checks = pd.DataFrame(
+        {
+            "check": ["booked_again", "unmapped_accounts"],
+            "value_cents": [0, 70_000],
+            "threshold_cents": [0, 0],
+            "passed": [True, False],
+        }
+    )
+    said = summary.unexplained(checks, KPIS, "en", "EUR")
+    assert "€700; none may remain" in said[0] and said[1].endswith("1 of 1.")
+    fine = checks.assign(value_cents=0, passed=True)
+    assert len(summary.unexplained(fine, KPIS, "en", "EUR")) == 1
+
+
 @pytest.mark.parametrize(
     ("missing", "said"),
     [

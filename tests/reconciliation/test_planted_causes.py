@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from kpitoolkit import parameters, sample, tables
+from kpitoolkit.pages import summary
 from kpitoolkit.reconciliation.claims import claimed_to_booked
 from kpitoolkit.reconciliation.spend import spend_to_ledger
 
@@ -88,6 +89,22 @@ def test_every_step_from_spend_to_cost_to_the_cent(company, truth, unit, quarter
     assert result.passed
     expected = {"6100": 18750, "6110": -6250} if (unit, quarter) == ("online-eu", "2026Q3") else {}
     assert dict(zip(result.unexplained["account"], result.unexplained["difference_cents"], strict=True)) == expected
+
+
+def test_sentences_state_converted_claims(company):
+    """883,945 is what the claims sum to at face value; converted they are 859,849, and so says the summary."""
+    result = revenue_bridge(company, "online-eu", "2026Q3")
+    said = result.findings("en")
+    assert "€859,849" in said[0] and "59.8%" in said[0] and "€883,945: +€24,096" in said[1]
+    facts = summary.headline_facts(None, result.table).set_index("item")["value"]
+    assert facts["claimed"] == result.amount("claimed") + result.amount("currency") == 85_984_915
+
+
+@pytest.mark.parametrize(("unit", "quarter"), PLACES)
+def test_every_account_of_the_sample_is_in_the_chart(company, unit, quarter):
+    result = revenue_bridge(company, unit, quarter)
+    assert result.unmapped.empty
+    assert result.checks.set_index("check")["value_cents"]["unmapped_accounts"] == 0
 
 
 def test_what_is_unexplained_is_found_where_it_was_planted(company, truth):

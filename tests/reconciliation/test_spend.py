@@ -236,3 +236,24 @@ def test_other_quarters_rows_do_not_refuse_this_one():
     invoices.loc[1, "currency"] = "CHF"
     with pytest.raises(Faults, match=r"1 rows are in CHF \(first: row 2 of the unit\)"):
         spend_to_ledger(spend, invoices, ledger, more, *rest)
+
+
+def test_signs_of_vat_and_timing_by_hand():
+    """VAT inside spend lowers cost; an earlier service invoiced now raises what is dated, a later invoice lowers it."""
+    spend = spend_frame(("2026-07-01", "social", "s", 12200, "EUR"))
+    earlier = ("i1", "social", "2026-07-05", "2026-06", "media", 3000, "EUR")
+    later = ("i2", "social", "2026-10-05", "2026-09", "media", 5100, "EUR")
+    for rows, timing, dated in (([earlier], 3000, 3000), ([later], -5100, 0), ([earlier, later], -2100, 3000)):
+        result = spend_to_ledger(spend, invoices_frame(*rows), None, None, ACCOUNTS, "2026Q3", "EUR", {"social": 0.22})
+        assert (result.amount("vat"), result.amount("invoice_timing")) == (-2200, timing)
+        assert result.amount("dated_invoices") == dated
+
+
+def test_sentences_state_spend_in_the_units_currency():
+    """Reported 292.62 with 20.00 dollars at face value; converted 290.62; booked 277.51, which is 13.11 less."""
+    said = spend_to_ledger(*by_hand()).findings("en")
+    assert said[0] == "The platforms report €291 of spend; the ledger has €278 of marketing cost (−€13)."
+    assert said[1].endswith("comes to €293: +€2 from the face value of foreign currencies alone.")
+    spend, *rest = by_hand()
+    euro = spend_to_ledger(spend[spend["currency"] == "EUR"], *rest)
+    assert not any("face value" in sentence for sentence in euro.findings("en"))

@@ -119,7 +119,7 @@ def test_interval_holds_the_truth_and_widens_with_noise(result):
     assert ((loud["high"] - loud["low"]) > (table["high"] - table["low"])).all()
 
 
-def test_next_euro_is_the_derivative_of_contribution(inputs, result):
+def test_next_unit_of_spend_is_the_derivative_of_contribution(inputs, result):
     """Second way: spend a thousandth more in every week, at the fitted curve."""
     inside = inputs[~inputs["carry_in"]]
     for name in CHANNELS:

@@ -56,6 +56,8 @@ def run(case, units, notebooks, jobs, language, force, output):
     """Run the notebooks of CASE, a folder such as parameters/sample-2026Q3 or its bare name."""
     with _one_message():
         from kpitoolkit.batch.check import find_case
+
+        _check_catalogues(find_case(case))
         from kpitoolkit.batch.runner import run_case
 
         began = time.monotonic()
@@ -80,6 +82,7 @@ def check(case, units, write_merged):
         from kpitoolkit.batch.check import check_names, check_unit, find_case, write_merged_parameters
         from kpitoolkit.errors import ToolkitError
 
+        _check_catalogues(find_case(case))
         read = parameters.read_case(find_case(case))
         check_names("unit", units, read.units)
         wanted = units or tuple(read.units)
@@ -116,6 +119,28 @@ def sample(folder, scale, seed):
 
         write(folder, **({} if seed is None else {"seed": seed}), scale=scale)
         click.echo(f"The sample company is in {folder}; what is true by construction, in {folder / 'truth'}")
+
+
+def _check_catalogues(folder: Path) -> None:
+    """Read every catalogue of KPIs that a case names: a fault in it concerns all units, so nothing is run."""
+    from kpitoolkit import parameters
+    from kpitoolkit.errors import Faults, ToolkitError
+    from kpitoolkit.reconciliation import catalogue
+
+    case, faults = parameters.read_case(folder), []
+    named = {stated.catalogue for stated in (*case.units.values(), case.group)}
+    for name in sorted(named):
+        path = parameters.catalogue_path(name, case.name, str(case.folder))
+        if not path.is_file() and name == parameters.Parameters.model_fields["catalogue"].default:
+            continue  # a project of one's own notebooks may do without
+        try:
+            catalogue.read(path)
+        except Faults as error:
+            faults += [f"{error.where}: {fault}" for fault in error.faults]
+        except ToolkitError as error:
+            faults.append(str(error))
+    if faults:
+        raise Faults("catalogue of KPIs", faults)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ for analysis in ANALYSES:
     BELOW[analysis] = DATA | {"plots", "pages"}
 BELOW["workbench"] = DATA | {"plots", "pages"} | ANALYSES
 BELOW["batch"] = DATA | {"plots", "pages"}
-BELOW["cli"] = DATA | {"plots", "pages", "batch"}
+BELOW["cli"] = DATA | {"plots", "pages", "batch"} | ANALYSES
 
 
 def room_of(path: Path) -> str:

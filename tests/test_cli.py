@@ -131,3 +131,15 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing_half_written(project):
     assert run.returncode == 130
     assert said == "Interrupted. What was published stands.\n"
     assert {path.name for path in (project / "outputs/tiny").iterdir()} <= {".lock"}
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_faulty_catalogue_is_refused_before_anything_runs(project, command):
+    (project / "parameters/kpis.yml").write_text("version: v1\ndate: 2026-01-01\nkpis: []\nkpi: 1\n")
+    done = call(command, "tiny")
+    assert done.exit_code == 2 and "catalogue of KPIs" in done.stderr and "Traceback" not in done.stderr
+    (project / "parameters/kpis.yml").unlink()
+    (project / "parameters/tiny/north.yml").write_text("unit: north\ncatalogue: nope.yml\n")
+    done = call(command, "tiny")
+    assert done.exit_code == 2 and "there is no catalogue" in done.stderr
+    assert not (project / "outputs").exists()

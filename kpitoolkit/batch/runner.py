@@ -30,6 +30,7 @@ from kpitoolkit.parameters import Case, Parameters
 from kpitoolkit.text import check_language
 
 Tell = Callable[[Entry, int, int], None]
+_BAD = ("failed", "refused")
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,8 +234,24 @@ def _run_unit(batch: Batch, unit: str) -> None:
         if faults:
             _report(batch, replace(job, status="refused", message="\n".join(faults)))
             continue
+        standing = _standing(batch, notebook, before)
+        if standing:
+            _report(batch, replace(job, message=standing))
+            continue
         job.left_out.extend(name for name in tuple(batch.left_out) if unit in (GROUP_UNIT, name.split("/")[0]))
         _report(batch, _make(batch, notebook, job))
+
+
+def _standing(batch: Batch, notebook: Notebook, before: Entry | None) -> str:
+    """Say why the last good page stands: one that reads results is not remade from less than it had."""
+    reads_results = notebook.scope == "group" or not notebook.needs
+    if batch.force or not reads_results or before is None or not record.holds(batch.home, before):
+        return ""
+    own = {before.unit} if before.unit != GROUP_UNIT else set(batch.case.units)
+    had = {(entry.unit, entry.notebook) for entry in batch.entries.values() if entry.outputs}
+    lost = [e for e in batch.reports if e.status in _BAD and e.unit in own and (e.unit, e.notebook) in had]
+    gone = sorted({f"{entry.unit}/{entry.notebook}" for entry in lost})
+    return f"not remade without {', '.join(gone)}; the last good page stands" if gone else ""
 
 
 def _job(batch: Batch, unit: str, notebook: Notebook) -> Entry:

@@ -179,6 +179,19 @@ def test_a_failure_leaves_the_last_good_output(place):
     assert not (home / "failed/north/first.en.html").exists()
 
 
+def test_a_page_that_reads_results_is_not_remade_from_less_than_it_had(place):
+    folder, home, again = place
+    before = snapshot(home / "north"), snapshot(home / "group")
+    (folder / "north.yml").write_text("unit: north\nlookback_days: 13\n")
+    report = again()
+    assert statuses(report)["north/report"] == "failed" and statuses(report)["south/report"] == "unchanged"
+    said = {f"{entry.unit}/{entry.notebook}": entry.message for entry in report.entries}
+    assert said["north/report"] == "not remade without north/first; the last good page stands"
+    assert said["group/all"] == "not remade without north/first, north/report; the last good page stands"
+    assert (snapshot(home / "north"), snapshot(home / "group")) == before
+    assert statuses(again(force=True))["north/report"] == "made"
+
+
 def test_another_language_stands_beside_the_first(place):
     _, home, again = place
     tables = snapshot(home / "north/tables")

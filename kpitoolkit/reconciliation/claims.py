@@ -89,6 +89,11 @@ class ClaimedToBooked:
             *books.findings(self, "booked", language),
         ]
 
+    def overlap_caption(self, language: str) -> str:
+        """Return what the overlap shows, to be printed above it."""
+        _ = text.translator(language)
+        return _("How many orders each pair of platforms both claim; on the diagonal, how many each claims at all.")
+
     def basis(self, language: str) -> str:
         """Return the one value basis and date rule of the bridge, to be printed on it."""
         _ = text.translator(language)

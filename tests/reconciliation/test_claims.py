@@ -569,6 +569,8 @@ def test_an_unknown_lag_ranks_last_and_is_counted():
 
 def test_overlap_says_nothing_of_what_is_not_known():
     claims, orders, *rest = by_hand()
+    result = claimed_to_booked(claims, orders, *rest)
+    assert result.overlap_caption("it") != result.overlap_caption("en")
     assert claimed_to_booked(claims, None, *rest).overlap.empty
     assert claimed_to_booked(claims.assign(order_id=None), orders, *rest).overlap.empty
     claims.loc[claims["platform"] == "G", "order_id"] = None

@@ -25,8 +25,8 @@ def render(
 ) -> Path:
     """Write the page of a notebook that ran: prose in the reader's language, results, nothing of the code.
 
-    Cells tagged `parameters` or `page-skip` are left out; those tagged `nbval-check-output` fold away under "Checks";
-    an error is shown by its last words.
+    Cells tagged `parameters`, `page-skip` or `nbval-check-output` (figures that the tests compare) are left out; an
+    error is shown by its last words.
 
     Parameters
     ----------
@@ -82,7 +82,6 @@ def _page(notebook, language: str, title: str | None, provenance: Mapping, shrin
     pictures = _Pictures(_("Chart {n}. Its figures stand in the page's tables."), shrink)
     exporter.register_filter("picture", pictures.show)
     words = {
-        "checks": _("Checks"),
         "stopped": _("This notebook stopped here. What stands above is complete, what follows is missing."),
         "widget": _("This part is interactive: open the notebook in JupyterLab."),
     }

@@ -196,7 +196,8 @@ def unexplained(
     revenue = _get(_finance(kpis, REVENUE), "actual")
     cost = None if spend is None else dict(zip(spend["step"], spend["amount_cents"], strict=True)).get("booked_cost")
     sentences = []
-    for row in checks[left].to_dict("records"):
+    untested = checks[left & checks["passed"].isna()]["check"]
+    for row in checks[left & checks["passed"].notna()].to_dict("records"):
         of_cost = row["check"].startswith("spend_")
         whole = cost if of_cost else revenue
         known = not text.is_missing(row["value_cents"]) and not text.is_missing(whole) and whole
@@ -208,13 +209,14 @@ def unexplained(
             "threshold": text.money(row["threshold_cents"], currency, language),
             "share": of_what.format(share=share),
         }
-        if text.is_missing(row["passed"]):
-            sentence = _("– {check}: not tested, for want of data.")
-        elif row["passed"]:
+        if row["passed"]:
             sentence = _("✓ {check}: {value} ({share}), within the threshold of {threshold}.")
         else:
             sentence = _("✗ {check}: {value} ({share}), over the threshold of {threshold}: blocks sign-off.")
         sentences.append(sentence.format(**told))
+    if len(untested):
+        names = plots.capitalised("; ".join(text.label(check, language) for check in untested))
+        sentences.append(_("– {check}: not tested, for want of data.").format(check=names))
     outside = (checks["check"] == "unmapped_accounts").fillna(False).astype(bool)
     for row in checks[outside & ~checks["passed"].fillna(True).astype(bool)].to_dict("records"):
         told = {"check": plots.capitalised(text.label(row["check"], language))}

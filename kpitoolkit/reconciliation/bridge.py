@@ -361,29 +361,6 @@ def bridge(
     return Bridge(table, value_unit, "ok", steps, (), sensitivity, (), currency)
 
 
-def closes(table: pd.DataFrame) -> bool:
-    """
-    Tell whether a bridge in cents reaches each of its totals exactly; before its first total it begins at zero.
-
-    Examples
-    --------
-    >>> closes(pd.DataFrame({"kind": ["total", "step", "total"], "amount_cents": [5, -2, 3]}))
-    True
-    """
-    level, begun = 0, False
-    for kind, cents in zip(table["kind"], table["amount_cents"], strict=True):
-        if kind == "not_examined":
-            continue
-        if kind == "total":
-            if begun and level != cents:
-                return False
-            level = cents
-        else:
-            level += cents
-        begun = True
-    return True
-
-
 def without_zero_steps(result: Bridge) -> Bridge:
     """The same bridge without the steps that move nothing."""
     kept = result.table[(result.table["kind"] != "step") | (result.table[result.value] != 0)]

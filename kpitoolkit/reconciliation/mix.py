@@ -1,7 +1,7 @@
 """The mix between units: what moved inside them, and what moved because their weights did."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import pandas as pd
@@ -20,7 +20,8 @@ class Mix:
     A group's ratio between two quarters: what moved within units, and what moved because their weights moved.
 
     ``table``: `unit, ratio_before, ratio_after, weight_before, weight_after, within, mix`. ``bridge`` sums them up.
-    ``reversal`` is True where every unit moved one way and the group the other (Simpson).
+    ``reversal`` is True where every unit moved one way and the group the other (Simpson). ``missing_units`` have no
+    result: the mix is then partial, of the others only.
     """
 
     table: pd.DataFrame
@@ -35,8 +36,12 @@ class Mix:
     def findings(self, language="en") -> list[str]:
         """Say how much comes from within units and how much from the mix."""
         _ = text.translator(language)
+        partial = []
+        if self.missing_units:
+            missing = ", ".join(text.label(unit, language) for unit in self.missing_units)
+            partial = [_("Partial: this mix is without {units}, whose results are missing.").format(units=missing)]
         if self.bridge.status != "ok":
-            return [_("No mix effect: a unit or the group has no such ratio at one of the two quarters.")]
+            return [*partial, _("No mix effect: a unit or the group has no such ratio at one of the two quarters.")]
         within, mix = self.table["within"].sum(), self.table["mix"].sum()
 
         def points(share: float) -> str:
@@ -45,12 +50,13 @@ class Mix:
         start, *_steps, end = self.bridge.table["amount"].tolist()
         sentence = _("From {start} to {end}: {within} points within units, {mix} points from the mix between them.")
         said = [
+            *partial,
             sentence.format(
                 start=text.percent(start, language, 2),
                 end=text.percent(end, language, 2),
                 within=points(within),
                 mix=points(mix),
-            )
+            ),
         ]
         if self.reversal:
             said.append(_("Reversal: every unit moved one way and the group the other; only the weights explain it."))
@@ -152,4 +158,5 @@ def mix_of(
                 row[f"{part}_{when}"] = None if None in values.values() else evaluate(node, values)
         rows.append(row)
     columns = ["unit", "numerator_before", "denominator_before", "numerator_after", "denominator_after"]
-    return mix(pd.DataFrame(rows, columns=columns), earlier, quarter)
+    missing = tuple(unit for unit, table in units.items() if table is None)
+    return replace(mix(pd.DataFrame(rows, columns=columns), earlier, quarter), missing_units=missing)

@@ -94,12 +94,18 @@ def stated_by_group(
     accounts: Mapping[str, list[str]] | None = None,
     unit_in_data: str = "",
     basis: str = "",
+    group_currency: str = "EUR",
 ) -> pd.DataFrame:
     """
     What the group itself states: `measure, quarter, value`; `consolidation` is what it adds to its units.
 
     From the ledger rows of the unit ``group`` (accounts ``group_revenue`` and ``consolidation``), or from the
     consolidated rows of ``financials``.
+
+    Raises
+    ------
+    ToolkitError
+        Where the group's own ledger rows are not all in its currency.
     """
     columns = ["measure", "quarter", "value"]
     if "financials" in tables:
@@ -110,12 +116,23 @@ def stated_by_group(
         return pd.DataFrame(columns=columns)
     accounts = {**parameters.ACCOUNTS, **(accounts or {})}
     rows = tables["ledger"][tables["ledger"]["unit"] == (unit_in_data or "group")]
+    _refuse_other_currencies(rows, group_currency)
     frames = []
     for measure, line in (("revenue", "group_revenue"), ("consolidation", "consolidation")):
         own = rows[rows["account"].astype(str).isin(accounts[line])]
         sums = own.groupby("period")["amount_cents"].sum().rename("value").rename_axis("quarter").reset_index()
         frames.append(sums.assign(measure=measure)[columns])
     return pd.concat(frames, ignore_index=True)
+
+
+def _refuse_other_currencies(rows: pd.DataFrame, group_currency: str) -> None:
+    foreign = (rows["currency"] != group_currency).to_numpy(dtype=bool, na_value=True)
+    if foreign.any():
+        found = ", ".join(sorted({str(currency) for currency in rows["currency"][foreign].fillna("none")}))
+        raise errors.ToolkitError(
+            f"ledger: {foreign.sum()} of the group's own {len(rows)} rows are not in {group_currency} but in {found}. "
+            "The group's books are kept in one currency. Convert them, or correct the parameter 'group_currency'."
+        )
 
 
 def in_group_currency(

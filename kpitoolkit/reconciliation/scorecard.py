@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from kpitoolkit import parameters, plots, text
@@ -251,7 +250,7 @@ def checks(card: Scorecard, moves: Drivers, values: Mapping[str, object], **othe
     Returns
     -------
     DataFrame
-        `subject, check, value_cents, threshold_cents, passed`; what was not examined is left out.
+        `subject, check, value_cents, threshold_cents, passed`; ``passed`` is empty where a check was not examined.
     """
     rows = []
     parts = [values.get(name) for name in ("revenue", "cost_of_sales", "marketing_cost", "contribution_margin")]
@@ -260,7 +259,7 @@ def checks(card: Scorecard, moves: Drivers, values: Mapping[str, object], **othe
     for (kpi, decomposition), result in moves.bridges.items():
         if result.status == "ok" and result.value_unit == "money":
             amounts = result.table["amount_cents"].tolist()
-            whole = card.table.set_index(["kpi", "basis"]).loc[(kpi, "finance")]
+            whole = card.table[card.table["kpi"] == kpi].iloc[0]  # the first basis stated, as in the decomposition
             rows.append((kpi, decomposition, round(whole["actual"] - whole["last_year"]) - sum(amounts[1:-1]), 0))
     own = pd.DataFrame(rows, columns=["subject", "check", "value_cents", "threshold_cents"])
     names: set[str] = set()
@@ -270,7 +269,10 @@ def checks(card: Scorecard, moves: Drivers, values: Mapping[str, object], **othe
         names |= set(frame["check"])
         found.append(frame.assign(subject=subject, check=frame["check"].mask(of_two, subject + "_" + frame["check"])))
     joined = pd.concat([own, *[frame[own.columns] for frame in found]], ignore_index=True)
-    joined = joined.dropna(subset=["value_cents"]).reset_index(drop=True)
     joined = joined.astype({"value_cents": "Int64", "threshold_cents": "Int64", "subject": "string", "check": "string"})
-    passed = (joined["value_cents"].abs() <= joined["threshold_cents"]).fillna(False)
-    return joined.assign(passed=np.asarray(passed, dtype=bool))
+    return joined.assign(passed=(joined["value_cents"].abs() <= joined["threshold_cents"]).astype("boolean"))
+
+
+def checks_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The checks for the page: `not_examined` where there was nothing to check, never passed and never failed."""
+    return table.assign(passed=table["passed"].astype(object).fillna("not_examined"))

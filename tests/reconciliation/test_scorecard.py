@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpitoolkit import errors, parameters, tables
+from kpitoolkit import errors, pages, parameters, tables
+from kpitoolkit.pages import summary
 from kpitoolkit.reconciliation import catalogue, drivers, measures, mix, reclassification, rollup, scorecard, sections
 
 CATALOGUE = catalogue.read(Path(__file__).parents[2] / "parameters" / "kpis.yml")
@@ -148,11 +149,66 @@ def test_checks_hold_and_fail():
         }
     )
     found = scorecard.checks(card, moves, measures.at(SAMPLE, NOW), claimed=theirs, spend=theirs)
-    assert found["check"].tolist()[-2:] == ["net_unexplained", "spend_net_unexplained"]
-    assert found["passed"].tolist()[-2:] == [False, False]
-    assert found["passed"].iloc[:-2].all() and len(found) > 2
+    assert found["check"].tolist()[-4:] == ["net_unexplained", "absent", "spend_net_unexplained", "spend_absent"]
+    assert found["passed"].tolist()[-4:] == [False, pd.NA, False, pd.NA]
+    assert found["passed"].iloc[:-4].all() and len(found) > 4
     printed = measures.at(SAMPLE, NOW) | {"contribution_margin": 340_000_01}
     assert not scorecard.checks(card, moves, printed).set_index("check").loc["printed_contribution_margin", "passed"]
+
+
+def test_what_was_not_examined_stays_a_row_that_neither_passed_nor_failed(tmp_path):
+    card, moves = card_of(), drivers.drivers(CATALOGUE, SAMPLE, NOW, SAMPLE_TABLES, "EUR")
+    nothing = pd.DataFrame({"check": ["net_unexplained", "gross_unexplained", "matched_gross_again"]})
+    nothing = nothing.assign(value_cents=None, threshold_cents=[None, None, 0], passed=None)
+    found = scorecard.checks(card, moves, measures.at(SAMPLE, NOW), claimed=nothing)
+    assert found["passed"].isna().sum() == 3 and found["passed"].sum() == len(found) - 3
+    shown = scorecard.checks_shown(found)
+    assert shown["passed"].tolist()[-4:] == [True, *["not_examined"] * 3]
+    written = pages.table(shown, "it").plain.splitlines()
+    assert written[-1].endswith("non esaminato") and written[-4].endswith("sì")
+    place = parameters.workspace("sample-2026Q3", "retail-it", save_dir=str(tmp_path))
+    tables.save(found, place, "reconciliation", "checks")
+    back = pd.read_parquet(tmp_path / "tables" / "reconciliation_checks.parquet")
+    assert summary.marks(back, "en") == []
+    said = summary.unexplained(back, card.table, "en", "EUR")
+    assert said[0] == "– Net unexplained; gross unexplained, whatever the sign: not tested, for want of data."
+    agreed = [sentence for sentence in said if sentence.startswith("✓ Subtotals")]
+    tested = len(found) - 3
+    assert agreed == [f"✓ Subtotals that agree with a second computation to the cent: {tested} of {tested}."]
+
+
+def test_a_money_kpi_on_the_marketing_basis_only_is_checked_on_that_basis():
+    claimed = CATALOGUE["revenue"].model_copy(
+        update={
+            "formula": catalogue.Formulas(marketing="claimed_value"),
+            "drivers": {"value_of_claim": "claimed_value / claimed_conversions"},
+            "decompositions": {"by_claims": catalogue.Decomposition(formula="claimed_conversions * value_of_claim")},
+        }
+    )
+    only = CATALOGUE.model_copy(update={"kpis": [claimed]})
+    card = scorecard.scorecard(only, SAMPLE, NOW, SAMPLE_TABLES, "EUR")
+    moves = drivers.drivers(only, SAMPLE, NOW, SAMPLE_TABLES, "EUR")
+    found = scorecard.checks(card, moves, measures.at(SAMPLE, NOW)).set_index("check")
+    assert found.loc["by_claims", "value_cents"] == 0 and found.loc["by_claims", "passed"]
+
+
+SHIPPED_BY_HAND = [
+    ("mer", {"revenue": {NOW: 900_00}, "marketing_cost": {NOW: 200_00}}, 4.5),
+    ("retention", {"retained_customers": {NOW: 30}, "active_customers": {"2026Q2": 120, NOW: 40}}, 0.25),
+    ("revenue_growth", {"revenue": {THEN: 200_00, "2026Q2": 400_00, NOW: 250_00}}, 0.25),
+]
+
+
+@pytest.mark.parametrize(("kpi", "values", "figure"), SHIPPED_BY_HAND)
+def test_shipped_formulas_by_hand(kpi, values, figure):
+    value, status = CATALOGUE[kpi].value("finance", measures.at(table(**values), NOW))
+    assert (value, status) == (figure, "ok")
+
+
+def test_a_cost_below_its_target_is_more_than_attained_and_a_negative_target_keeps_the_sign():
+    assert scorecard.attainment(80, 100, -1) == pytest.approx(1.2)
+    assert scorecard.attainment(-80, -100, 1) == pytest.approx(1.2)
+    assert scorecard.attainment(-120, -100, -1) == pytest.approx(1.2)
 
 
 UNITS = {
@@ -230,6 +286,16 @@ def test_netflix_units_add_up_to_the_consolidated_company(financials, segments):
     assert len(found.findings("it")) == 4
 
 
+def test_the_groups_own_books_in_another_currency_are_refused():
+    rows = [("group", "4990", 100_00, "EUR"), ("group", "4950", -5_00, "EUR"), ("b2b", "4000", 7_00, "GBP")]
+    books = pd.DataFrame(rows, columns=["unit", "account", "amount_cents", "currency"]).assign(period=NOW)
+    own = rollup.stated_by_group({"ledger": books}, group_currency="EUR").set_index("measure")["value"]
+    assert own.to_dict() == {"revenue": 100_00, "consolidation": -5_00}
+    mixed = books.assign(currency=["EUR", "GBP", "GBP"])
+    with pytest.raises(errors.ToolkitError, match=r"1 of the group's own 2 rows are not in EUR but in GBP"):
+        rollup.stated_by_group({"ledger": mixed}, group_currency="EUR")
+
+
 def test_the_group_in_financials_must_be_found(financials):
     frame = financials["financials"]
     with pytest.raises(errors.ToolkitError, match="the group has no rows as 'Consolidatd'"):
@@ -291,6 +357,16 @@ def test_mix_of_netflix_margin_closes_on_the_group(segments):
     assert amounts[0] + amounts[1] + amounts[2] == pytest.approx(amounts[3])
     with pytest.raises(errors.ToolkitError, match="no ratio"):
         mix.mix_of(CATALOGUE["revenue"], segments, "2017Q3", "USD")
+
+
+def test_a_mix_without_a_unit_is_called_partial(segments):
+    units = segments | {"Domestic DVD": None}
+    found = mix.mix_of(CATALOGUE["contribution_margin_share"], units, "2017Q3", "USD")
+    assert found.missing_units == ("Domestic DVD",) and len(found.table) == 2
+    assert found.findings("en")[0] == "Partial: this mix is without Domestic DVD, whose results are missing."
+    assert found.findings("it")[0].startswith("Parziale: questo mix è senza Domestic DVD")
+    assert "within units" in found.findings("en")[1]
+    assert mix.mix_of(CATALOGUE["contribution_margin_share"], segments, "2017Q3", "USD").missing_units == ()
 
 
 def test_mix_without_last_years_figures_is_no_figure(financials):

@@ -52,7 +52,9 @@ def test_page_is_self_contained_and_readable(page):
     assert not re.findall(r"\b[a-z]+_[a-z_]+\b", words), "a raw name"
     if page.name.endswith(".it.html"):
         assert 'lang="it"' in html
-        assert not re.findall(r"(?<![\d.,])[1-9]\d{0,2},\d{3}\b", words.replace(" ", " ")), "an English thousands separator"
+        assert not re.findall(r"(?<![\d.,])[1-9]\d{0,2},\d{3}\b", words.replace(" ", " ")), (
+            "an English thousands separator"
+        )
 
 
 @pytest.mark.parametrize("case", ["netflix-2017Q3", "netflix-2019Q3", "sample-2026Q3"])

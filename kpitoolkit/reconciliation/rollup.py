@@ -174,7 +174,8 @@ def roll_up(
     stated : DataFrame, optional
         As ``stated_by_group`` gives it.
     distinct : DataFrame, optional
-        Measures of customers counted over all units at once; without it the group has no figure for them.
+        Measures of customers counted over all units at once; without it, or where a unit is missing, the group has no
+        figure for them.
 
     Returns
     -------
@@ -202,7 +203,7 @@ def roll_up(
     lines = _lines(converted, own, group, quarter, bool(missing))
     table = _revenue_bridge(converted, lines, missing, quarter)
     status = "partial" if missing else "ok" if table is not None else "no_figure"
-    found = _measures_table(group, distinct, group_currency)
+    found = _measures_table(group, None if missing else distinct, group_currency)
     return RollUp(
         bridges.empty_table() if table is None else table, lines, found, quarter, group_currency, status, missing
     )

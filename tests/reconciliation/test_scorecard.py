@@ -271,6 +271,23 @@ def test_ratios_of_the_group_are_computed_again_and_customers_counted_once():
     assert card["actual"]["marketing_intensity"] == pytest.approx(0.14)
 
 
+def test_a_customer_of_two_units_does_not_break_the_groups_definitions():
+    at_now = measures.at(SAMPLE, NOW)
+    shared = table(new_customers={NOW: 2 * at_now["new_customers"] - 1})
+    found = rollup.roll_up({"a": SAMPLE, "b": SAMPLE}, NOW, distinct=shared)
+    card = scorecard.scorecard(CATALOGUE, found.measures, NOW, SAMPLE_TABLES, "EUR").table.set_index(["kpi", "basis"])
+    cost = 2 * sum(at_now[name] for name in ("marketing_cost", "acquisition_salaries", "acquisition_tools"))
+    assert card["actual"]["cac", "finance"] == pytest.approx(cost / (2 * at_now["new_customers"] - 1))
+
+
+def test_a_group_without_one_of_its_units_has_no_figure_of_customers():
+    everyone = table(new_customers={NOW: 999}, active_customers={NOW: 9999})
+    found = rollup.roll_up({"a": SAMPLE, "b": None}, NOW, distinct=everyone)
+    card = scorecard.scorecard(CATALOGUE, found.measures, NOW, SAMPLE_TABLES, "EUR", missing_units=found.missing_units)
+    assert measures.at(found.measures, NOW)["new_customers"] is None
+    assert card.table.set_index(["kpi", "basis"])["status"]["cac", "finance"] == "no_figure"
+
+
 def test_netflix_units_add_up_to_the_consolidated_company(financials, segments):
     own = rollup.stated_by_group(financials, basis="2014-2018")
     found = rollup.roll_up(segments, "2017Q3", "USD", stated=own)

@@ -1,9 +1,13 @@
-"""What all tests share: under CI a skipped test is a failure, and a missing browser is said once, with its remedy."""
+"""What all tests share: servers to test against; under CI a skipped test is a failure; a missing browser, PostgreSQL or
+Java is said with its remedy."""
 
+import contextlib
 import os
 import shutil
 
 import pytest
+
+from tests import servers
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -24,3 +28,25 @@ def pytest_sessionfinish(session, exitstatus):
     if reporter and os.environ.get("CI") == "true" and reporter.stats.get("skipped") and exitstatus == 0:
         reporter.write_line("under CI=true a skipped test is a failure", red=True)
         session.exitstatus = 1
+
+
+def _running(server):
+    """Yield what a server yields; skip, with the remedy, where the machine lacks its program."""
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(server())
+        except servers.Missing as error:
+            pytest.skip(str(error))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_url():
+    """The URL of a PostgreSQL that lives as long as this process of tests; make a schema of your own in it."""
+    yield from _running(servers.postgres)
+
+
+@pytest.fixture(scope="session")
+def spark_session():
+    """A session of Spark, ``local[2]``, that lives as long as this process of tests."""
+    yield from _running(servers.spark)

@@ -1,4 +1,4 @@
-"""Real servers for tests: a PostgreSQL and a Spark of one's own, in a temporary folder, reachable from this machine only.
+"""Real servers for tests: a PostgreSQL and a Spark of one's own, in a temporary folder, on this machine's loopback.
 
 Each is a context manager that starts it and removes all of it; where the machine lacks the program, ``Missing`` says
 what to install. A password is drawn anew each time and stands in no file once the server runs.

@@ -1,5 +1,6 @@
 """Charts: a tidy table in, Axes out. They know no model and set no style on import."""
 
+from kpitoolkit.plots.bands import against, bands
 from kpitoolkit.plots.canvas import BLUE, DARK, GREY, ORANGE, PALETTE, VALUE_UNITS, capitalised, decimals, figure_text
 from kpitoolkit.plots.rows import bars, intervals, waterfall
 from kpitoolkit.plots.series import areas, lines
@@ -11,7 +12,9 @@ __all__ = [
     "ORANGE",
     "PALETTE",
     "VALUE_UNITS",
+    "against",
     "areas",
+    "bands",
     "bars",
     "capitalised",
     "decimals",

@@ -13,8 +13,7 @@ _WHERE = "attribution"
 
 def require(frame: pd.DataFrame, name: str, columns: tuple[str, ...]) -> None:
     """Raise Faults with every column of `columns` that the table `name` has not."""
-    if missing := _missing(frame, name, columns):
-        raise Faults(_WHERE, missing)
+    refuse(missing_columns(list(frame.columns), name, columns))
 
 
 def require_one_currency(orders: pd.DataFrame, is_paid: np.ndarray) -> None:
@@ -38,51 +37,79 @@ def require_one_currency(orders: pd.DataFrame, is_paid: np.ndarray) -> None:
         raise Faults(_WHERE, _rows(foreign, f"{several}: {{n}} not in {usual}{{first}}. {todo}"))
 
 
-def checked_bounds(
-    touchpoints: pd.DataFrame, conversions: pd.DataFrame, lookback_days: float, period: tuple | None
-) -> tuple[int, int]:
-    """Check the input of `journeys`; return first instant of the period and first after it, microseconds UTC.
+class Tally:
+    """Faults of one table, found batch by batch: how many rows each concerns and which is the first."""
 
-    Raises
-    ------
-    Faults
-        With all the faults of both tables, the look-back and the period.
+    def __init__(self, table: str):
+        self.table = table
+        self._found: dict[str, list[int]] = {}
+        self._other: list[str] = []
+
+    def rows(self, wrong: np.ndarray, sentence: str, first_row: int = 0) -> None:
+        """Note the rows where `wrong` holds; `first_row` is the place of the batch in the table, from 0."""
+        if count := int(np.count_nonzero(wrong)):
+            self._found.setdefault(sentence, [0, first_row + int(np.argmax(wrong)) + 1])[0] += count
+
+    def add(self, sentence: str) -> None:
+        """Note a fault of the table as a whole, once."""
+        if (sentence := f"{self.table}: {sentence}") not in self._other:
+            self._other.append(sentence)
+
+    def faults(self) -> list[str]:
+        """Return the sentences, each with its count and first row, counted from 1 as the table came."""
+        found = [_filled(f"{self.table}: {text}", n, first) for text, (n, first) in self._found.items()]
+        return self._other + found
+
+
+def missing_columns(found: list[str], name: str, columns: tuple[str, ...]) -> list[str]:
+    """Return a sentence for every column of `columns` that is not among those found in the table `name`."""
+    there = f"The table has: {', '.join(str(column) for column in found)}."
+    return [
+        f"{name}: column '{column}' is missing.{suggest(column, found)} {there}"
+        for column in columns
+        if column not in found
+    ]
+
+
+def rule_faults(lookback_days: float, period: tuple | None) -> tuple[list[str], tuple[int, int] | None]:
+    """Check look-back and period; return faults, and first instant of the period and first after it, microseconds UTC.
+
+    The bounds are None where no period is given, and where one is faulty.
     """
-    faults = _missing(touchpoints, "touchpoints", ("user_id", "time", "channel"))
-    faults += _missing(conversions, "conversions", ("order_id", "user_id", "time", "value"))
-    if not faults:
-        faults += _touchpoint_faults(touchpoints) + _conversion_faults(conversions)
-    if not faults and len(conversions) and not conversions["user_id"].isna().all():
-        numeric = [pd.api.types.is_numeric_dtype(frame["user_id"]) for frame in (touchpoints, conversions)]
-        if numeric[0] != numeric[1]:
-            faults.append("user_id is a number in one table and text in the other: read both as text.")
+    faults = []
     if isinstance(lookback_days, bool) or not _is_number(lookback_days) or not 0 < lookback_days < 36_500:
         faults.append(f"lookback_days is {lookback_days!r}: give a number of days above 0, such as 30.")
-    start = end = None
+    if period is None:
+        return faults, None
     try:
-        start, end = (None, None) if period is None else _instants(period)
+        start, end = _instants(period)
     except (TypeError, ValueError):
-        faults.append(f"period is {period!r}: give its first and last day, such as ('2026-07-01', '2026-09-30').")
-    if start is not None and end <= start:
-        faults.append(f"period ends ({period[1]}) before it starts ({period[0]}): swap the two days.")
+        return [
+            *faults,
+            f"period is {period!r}: give its first and last day, such as ('2026-07-01', '2026-09-30').",
+        ], None
+    if end <= start:
+        return [*faults, f"period ends ({period[1]}) before it starts ({period[0]}): swap the two days."], None
+    start, end = (int(bound.to_datetime64().astype("datetime64[us]").astype(np.int64)) for bound in (start, end))
+    return faults, (start, end)
+
+
+def refuse(faults: list[str]) -> None:
+    """Raise Faults with all of the sentences, where there are any."""
     if faults:
         raise Faults(_WHERE, faults)
 
-    times = [frame["time"] for frame in (touchpoints, conversions) if len(frame)]
-    times = [time.dt.tz_convert("UTC").dt.tz_localize(None) if time.dt.tz is not None else time for time in times]
-    if start is None:
-        start, end = min(time.min() for time in times), max(time.max() for time in times) + pd.Timedelta(1, "us")
-    lookback = pd.Timedelta(days=float(lookback_days))
-    if not ((times[0] >= start - lookback) & (times[0] < end)).any():
-        raise Faults(
-            _WHERE,
-            [
-                f"no touchpoint between {start - lookback:%Y-%m-%d} and {end - pd.Timedelta(1, 'us'):%Y-%m-%d}:"
-                f" the table goes from {times[0].min():%Y-%m-%d} to {times[0].max():%Y-%m-%d}. Check the quarter and"
-                " the export."
-            ],
-        )
-    return tuple(int(bound.to_datetime64().astype("datetime64[us]").astype(np.int64)) for bound in (start, end))
+
+def no_touchpoint(window: tuple[int, int], read: tuple[int, int]) -> None:
+    """Raise Faults: no touchpoint stands in the window, those read go from the first to the last of `read`."""
+    days = [f"{pd.Timestamp(at, unit='us'):%Y-%m-%d}" for at in (window[0], window[1] - 1, *read)]
+    raise Faults(
+        _WHERE,
+        [
+            f"no touchpoint between {days[0]} and {days[1]}: the table goes from {days[2]} to {days[3]}. Check the"
+            " quarter and the export."
+        ],
+    )
 
 
 def checked_paths(
@@ -126,7 +153,7 @@ def checked_paths(
         np.array([any(not name or name.startswith("> ") for name in path) for path in names]),
         "paths: {n} with an empty step{first}. Name the channel.",
     )
-    faults += _rows(np.array([UNATTRIBUTED in path for path in names]), _RESERVED.format(table="paths"))
+    faults += _rows(np.array([UNATTRIBUTED in path for path in names]), f"paths: {RESERVED}")
     if not any(names):
         faults.append("paths: no path holds a touchpoint. Check the column 'path'.")
     if faults:
@@ -135,57 +162,10 @@ def checked_paths(
     return names, conversions, counts["total_conversion_value"], nulls
 
 
-_RESERVED = (
-    "{table}: {{n}} with a channel called '"
-    + UNATTRIBUTED
-    + "', the name of the line for conversions without touchpoint"
-    "{{first}}. Rename the channel."
+RESERVED = (
+    f"{{n}} with a channel called '{UNATTRIBUTED}', the name of the line for conversions without touchpoint{{first}}."
+    " Rename the channel."
 )
-
-
-def _touchpoint_faults(touchpoints: pd.DataFrame) -> list[str]:
-    if not len(touchpoints):
-        return ["touchpoints: the table is empty. Check the export and the unit's name in the data."]
-    faults = _id_and_time_faults(touchpoints, "touchpoints", ("user_id",))
-    channel = touchpoints["channel"]
-    unnamed = channel.isna().to_numpy()
-    blank = [name for name in channel.dropna().unique() if not str(name).strip()]
-    if blank:
-        unnamed = unnamed | channel.isin(blank).to_numpy()
-    faults += _rows(unnamed, "touchpoints: {n} without channel{first}. Name it, or leave the rows out of the export.")
-    reserved = (channel == UNATTRIBUTED).fillna(False).to_numpy(dtype=bool)
-    return faults + _rows(reserved, _RESERVED.format(table="touchpoints"))
-
-
-def _conversion_faults(conversions: pd.DataFrame) -> list[str]:
-    if not len(conversions):
-        return []
-    faults = _id_and_time_faults(conversions, "conversions", ("order_id",))
-    if not pd.api.types.is_numeric_dtype(conversions["value"]):
-        return [*faults, "conversions: 'value' is not a number. Give currency units."]
-    wrong = ~np.isfinite(conversions["value"].to_numpy(dtype=float, na_value=np.nan))
-    return faults + _rows(wrong, "conversions: {n} without a finite value{first}. Write 0 where there is none.")
-
-
-def _id_and_time_faults(frame: pd.DataFrame, name: str, ids: tuple[str, ...]) -> list[str]:
-    faults = []
-    for column in ids:
-        faults += _rows(frame[column].isna().to_numpy(), f"{name}: {{n}} without {column}{{first}}. Check the export.")
-    if pd.api.types.infer_dtype(frame["user_id"], skipna=True).startswith("mixed"):
-        faults.append(f"{name}: 'user_id' mixes numbers and text. Read it as text.")
-    if not pd.api.types.is_datetime64_any_dtype(frame["time"]):
-        return [*faults, f"{name}: 'time' is not a column of times. Read the table with tables.read, or convert it."]
-    return faults + _rows(frame["time"].isna().to_numpy(), f"{name}: {{n}} without time{{first}}. Check the export.")
-
-
-def _missing(frame: pd.DataFrame, name: str, columns: tuple[str, ...]) -> list[str]:
-    found = list(frame.columns)
-    there = f"The table has: {', '.join(str(column) for column in found)}."
-    return [
-        f"{name}: column '{column}' is missing.{suggest(column, found)} {there}"
-        for column in columns
-        if column not in found
-    ]
 
 
 def _rows(wrong: np.ndarray, sentence: str) -> list[str]:
@@ -193,7 +173,11 @@ def _rows(wrong: np.ndarray, sentence: str) -> list[str]:
     at = np.flatnonzero(wrong)
     if not len(at):
         return []
-    return [sentence.format(n="1 row" if len(at) == 1 else f"{len(at)} rows", first=f" (first: row {at[0] + 1})")]
+    return [_filled(sentence, len(at), int(at[0]) + 1)]
+
+
+def _filled(sentence: str, count: int, first: int) -> str:
+    return sentence.format(n="1 row" if count == 1 else f"{count} rows", first=f" (first: row {first})")
 
 
 def _is_number(value: object) -> bool:

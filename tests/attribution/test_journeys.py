@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpitoolkit.attribution import attribute, conversions_from_orders, journeys, journeys_from_paths
+from kpitoolkit.attribution.sums import STATES
 from kpitoolkit.errors import Faults
 
 PERIOD = ("2026-07-01", "2026-09-30")
@@ -33,10 +34,14 @@ def rows(built):
 
 
 def walks(built):
-    """State and channels of every journey, as they stand in `each`."""
-    named = built.steps.assign(channel=[built.channels[key] for key in built.steps["channel_key"]])
-    steps = named.groupby("journey")["channel"].agg(tuple)
-    return sorted((state, steps.get(at, ())) for at, state in enumerate(built.each["state"]))
+    """State and channels of every journey, as the source holds them."""
+    found = []
+    for part in built.source.parts:
+        ends = np.cumsum(part.length)
+        for state, start, end in zip(part.state, ends - part.length, ends, strict=True):
+            channels = built.nodes["channel"].iloc[part.node[start:end]]
+            found.append((STATES[state], tuple(channels)))
+    return sorted(found)
 
 
 # the rules, one by one

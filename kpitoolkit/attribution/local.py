@@ -1,0 +1,382 @@
+"""Journeys and their sums from integer arrays, part by part: users are independent, so no part needs another.
+
+A part holds the users of some bags, sorted by key, and the sums of a bag come from one part, added up in that order:
+figures do not depend on the order of rows, on the number of parts, nor on the number of threads, to the last bit.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from kpitoolkit.attribution import ingest, sums
+from kpitoolkit.attribution.aggregates import Aggregates, bags_of, require_few_channels, require_order
+from kpitoolkit.attribution.checks import Tally, missing_columns, no_touchpoint, refuse
+from kpitoolkit.attribution.sums import STATES, Part
+
+DAY_MICROSECONDS = 86_400_000_000
+WORKERS = min(2, os.cpu_count() or 1)
+_CONVERTED, _NULL, _OPEN, _UNATTRIBUTED = range(len(STATES))
+
+
+@dataclass(frozen=True)
+class _Rules:
+    start: int
+    end: int
+    lookback: int
+
+
+def from_tables(
+    touchpoints,
+    conversions,
+    lookback_days: float,
+    bounds: tuple[int, int] | None = None,
+    unit: str | None = None,
+    faults: Sequence[str] = (),
+) -> "LocalSource":
+    """Build the journeys of a period; the rules are those of `journeys`.
+
+    Parameters
+    ----------
+    touchpoints, conversions, lookback_days, unit
+        As for `journeys`.
+    bounds : (int, int), optional
+        First instant of the period and first after it, microseconds UTC. Default: all that is in the data.
+    faults : sequence of str
+        Faults found before, to be said together with those of the tables.
+
+    Raises
+    ------
+    Faults
+        With everything found in the tables.
+    """
+    tables = {"touchpoints": touchpoints, "conversions": conversions}
+    tables = {name: ingest.FrameTable(table) for name, table in tables.items()}
+    extra = () if unit is None else ("unit",)
+    needed = {"touchpoints": ("user_id", "time", "channel"), "conversions": ("order_id", "user_id", "time", "value")}
+    lacking = [
+        text for name, table in tables.items() for text in missing_columns(table.columns, name, needed[name] + extra)
+    ]
+    refuse([*faults, *lacking] if lacking else [])
+    lookback = 0 if faults else round(lookback_days * DAY_MICROSECONDS)
+    window = None if bounds is None else (bounds[0] - lookback, bounds[1])
+    units = {} if unit is None and all("unit" in table.columns for table in tables.values()) else None
+
+    tallies = {name: Tally(name) for name in tables}
+    contacts = ingest.read_touchpoints(tables["touchpoints"], unit, units, window, tallies["touchpoints"])
+    orders, ids = ingest.read_conversions(tables["conversions"], unit, units, tallies["conversions"])
+    found = [text for tally in tallies.values() for text in tally.faults()]
+    if not found and ids and contacts.ids != ids:
+        found.append("user_id is a number in one table and text in the other: read both as text.")
+    refuse([*found, *faults])
+
+    if bounds is None:
+        times = [contacts.first, contacts.last, *([orders.time.min(), orders.time.max()] if len(orders) else [])]
+        bounds = int(min(times)), int(max(times)) + 1
+        window = bounds[0] - lookback, bounds[1]
+    if contacts.read == contacts.before + contacts.after:
+        no_touchpoint(window, (contacts.first, contacts.last))
+    orders, order_counts = _each_once(orders, window[0], bounds)
+    nodes, place = contacts.nodes.frame()
+    dealt = ingest.Dealt(contacts.dealt.parts)
+    dealt.add(orders)
+    rules = _Rules(*bounds, lookback)
+
+    def one(part: int) -> tuple[Part, dict[str, int]]:
+        bags = contacts.dealt.bags(part)
+        return _built(contacts.dealt.take(part), dealt.take(part), place, bags, rules)
+
+    built = _mapped(one, range(dealt.parts))
+    parts = [part for part, _ in built]
+    totals = {name: sum(counts[name] for _, counts in built) for name in built[0][1]}
+    late = {name: totals.pop(name) for name in list(totals) if name.endswith("only_after_order")}
+    counts = {
+        "touchpoints_read": contacts.read,
+        "touchpoints_before_window": contacts.before,
+        "touchpoints_after_period": contacts.after,
+        **totals,
+        **order_counts,
+        **late,
+    }
+    arrival = pd.DataFrame({"item": list(counts), "rows": list(counts.values())})
+    return source_of(parts, nodes, arrival, bounds, (contacts.first, contacts.last))
+
+
+def _mapped(function: Callable, items: Iterable) -> list:
+    items = list(items)
+    if WORKERS == 1 or len(items) == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(function, items))
+
+
+def _each_once(orders: ingest.Rows, window: int, bounds: tuple[int, int]) -> tuple[ingest.Rows, dict[str, int]]:
+    """Return the conversions that close or cut journeys of the period, each order once, and what was left out."""
+    read, different = len(orders), 0
+    ids = np.sort(orders.order)
+    if (ids[1:] == ids[:-1]).any():
+        again = np.isin(orders.order, ids[1:][ids[1:] == ids[:-1]])
+        facts = pd.DataFrame(orders[again].arrays)
+        facts = facts.sort_values(["order", "time", "value", "is_guest", "key"])
+        distinct = facts.drop_duplicates(["order", "time", "value", "is_guest", "key"])
+        different = distinct.loc[distinct["order"].duplicated(), "order"].nunique()
+        first = facts.drop_duplicates("order")
+        rows = {name: np.concatenate([values[~again], first[name]]) for name, values in orders.arrays.items()}
+        orders = ingest.Rows(rows)
+    before, after = orders.time < bounds[0], orders.time >= bounds[1]
+    counts = {
+        "conversions_read": read,
+        "conversions_repeated": read - len(orders),
+        "order_ids_that_disagree": int(different),
+        "conversions_before_period": int(before.sum()),
+        "conversions_after_period": int(after.sum()),
+        "conversions_in_period": int((~before & ~after).sum()),
+        "conversions_without_user": int(orders.is_guest[~before & ~after].sum()),
+    }
+    return orders[(orders.time >= window) & ~after], counts
+
+
+def _built(
+    contacts: ingest.Rows, orders: ingest.Rows, place: np.ndarray, bags: tuple[int, int], rules: _Rules
+) -> tuple[Part, dict[str, int]]:
+    """Build the journeys of one part, and count what does not count."""
+    guests = orders[orders.is_guest & (orders.time >= rules.start)]
+    guests = guests[np.lexsort((guests.order, guests.key))]
+    orders = orders[~orders.is_guest]
+    n = len(contacts)
+    user, keys = _users(contacts, orders)
+    order = np.lexsort((orders.order, orders.time, user[n:]))
+    orders, buyer = orders[order], user[n:][order]
+    packed, width, moments = _packed(user[:n], contacts.time, place[contacts.node], buyer, orders.time)
+    steps, ends = packed
+
+    steps.sort()
+    fresh = np.ones(n, dtype=bool)
+    fresh[1:] = steps[1:] != steps[:-1]
+    repeated = n - int(np.count_nonzero(fresh))
+    if repeated:
+        steps = steps[fresh]
+    n = len(steps)
+    user, time, node = _unpacked(steps, width, moments)
+
+    closes = np.ones(len(ends), dtype=bool)
+    closes[1:] = ends[1:] != ends[:-1]
+    number = np.cumsum(closes) - 1
+    closer, closed_at = buyer[closes], orders.time[closes]
+    conversions = np.bincount(number, minlength=len(closer)).astype(np.float64)
+    value = np.bincount(number, orders.value, minlength=len(closer))
+    in_period = closed_at >= rules.start
+
+    upto = np.searchsorted(steps, ends[closes], side="right")
+    closing = np.repeat(np.arange(len(closer) + 1), np.diff(np.concatenate([[0], upto, [n]])))
+    has_next = np.append(closer, -1)[closing] == user
+    age = np.append(closed_at, 0)[closing] - time
+    counted = has_next & np.append(in_period, False)[closing]
+    credited = counted & (age <= rules.lookback)
+    rest = ~has_next
+
+    journey = (np.cumsum(in_period) - 1)[closing[credited]] if len(closer) else closing[credited]
+    closed_length = np.bincount(journey, minlength=int(in_period.sum()))
+    rest_user, rest_time = user[rest], time[rest]
+    last = np.ones(len(rest_user), dtype=bool)
+    last[:-1] = rest_user[1:] != rest_user[:-1]
+    rest_length = np.diff(np.flatnonzero(last), prepend=-1)
+    is_open = rest_time[last] >= rules.end - rules.lookback
+    of_open = np.repeat(is_open, rest_length)
+    rest_owner = rest_user[last]
+
+    counts = {
+        "touchpoints_repeated": repeated,
+        "touchpoints_closed_earlier": int(np.count_nonzero(has_next & ~counted)),
+        "touchpoints_outside_lookback": int(np.count_nonzero(counted & ~credited)),
+        "touchpoints_in_journeys": int(np.count_nonzero(credited)) + len(rest_user),
+    }
+    late = np.zeros(len(keys), dtype=bool)
+    late[closer[in_period]] = True
+    late[user[has_next]] = False
+    counts["touchpoints_only_after_order"] = int(np.count_nonzero(late[rest_user]))
+    counts["users_only_after_order"] = int(np.count_nonzero(late[rest_owner]))
+
+    bag = bags_of(keys).astype(np.uint8)
+    rests, nothing = [is_open, ~is_open], np.zeros(len(rest_owner) + len(guests))
+    closed_state = np.where(closed_length > 0, _CONVERTED, _UNATTRIBUTED)
+    fills = [
+        (len(guests), _UNATTRIBUTED),
+        *((int(which.sum()), at) for which, at in zip(rests, (_OPEN, _NULL), strict=True)),
+    ]
+    state = np.concatenate([closed_state, *(np.full(size, at) for size, at in fills)]).astype(np.uint8)
+    owners = [closer[in_period], *(rest_owner[which] for which in rests)]
+    part = Part(
+        bags=bags,
+        bag=np.concatenate([bag[owners[0]], bags_of(guests.key).astype(np.uint8), bag[owners[1]], bag[owners[2]]]),
+        state=state,
+        length=np.concatenate(
+            [closed_length, np.zeros(len(guests), dtype=int), *(rest_length[which] for which in rests)]
+        ).astype(np.int32),
+        conversions=np.concatenate([conversions[in_period], np.ones(len(guests)), nothing[len(guests) :]]),
+        value=np.concatenate([value[in_period], guests.value, nothing[len(guests) :]]),
+        nulls=state == _NULL,
+        node=np.concatenate([node[credited], node[rest][of_open], node[rest][~of_open]]).astype(_smallest(len(place))),
+        age=np.concatenate([age[credited], rules.end - rest_time[of_open]]),
+    )
+    return part, counts
+
+
+def _smallest(count: int) -> np.dtype:
+    return np.min_scalar_type(max(count - 1, 0))
+
+
+def _users(contacts: ingest.Rows, orders: ingest.Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Number the users of both tables by key, and by unit where there are units; return numbers, and keys of each."""
+    code, keys = pd.factorize(np.concatenate([contacts.key, orders.key]), sort=True)
+    if "unit" not in contacts.arrays:
+        return code, keys
+    unit = np.concatenate([contacts.unit, orders.unit])
+    count = int(unit.max(initial=0)) + 1
+    code, pairs = pd.factorize(code * count + unit, sort=True)
+    return code, keys[pairs // count]
+
+
+def _packed(user, time, node, buyer, bought):
+    """Put user, moment and node of each touchpoint into one integer; those of conversions come after all nodes.
+
+    Moments are microseconds from the first where they fit, else ranks.
+    """
+    moments = np.concatenate([time, bought])
+    first = moments.min(initial=np.iinfo(np.int64).max) if len(moments) else 0
+    node_bits = int(node.max(initial=0) + 1).bit_length()
+    user_bits = int(max(user.max(initial=0), buyer.max(initial=0))).bit_length()
+    if user_bits + int(moments.max(initial=first) - first).bit_length() + node_bits <= 63:
+        moment, known = moments - first, int(first)
+    else:
+        moment, known = pd.factorize(moments, sort=True)
+    time_bits = int(moment.max(initial=0)).bit_length()
+    high = np.concatenate([user, buyer]) << (time_bits + node_bits) | moment << node_bits
+    steps, ends = high[: len(user)] | node, high[len(user) :] | (1 << node_bits) - 1
+    return (steps, ends), (time_bits, node_bits), known
+
+
+def _unpacked(packed, width, moments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    time_bits, node_bits = width
+    moment = packed >> node_bits & (1 << time_bits) - 1
+    time = moment + moments if isinstance(moments, int) else moments[moment]
+    return packed >> (time_bits + node_bits), time, packed & (1 << node_bits) - 1
+
+
+def source_of(
+    parts: list[Part],
+    nodes: pd.DataFrame,
+    arrival: pd.DataFrame,
+    bounds: tuple[int, int] | None = None,
+    data_bounds: tuple[int, int] | None = None,
+) -> "LocalSource":
+    """Return the source of these parts; nodes that occur in no step are dropped and the others numbered again."""
+    used = sum(np.bincount(part.node, minlength=len(nodes)) for part in parts) > 0
+    place = (np.cumsum(used) - 1).clip(0).astype(_smallest(int(used.sum())))
+    nodes = nodes[used].reset_index(drop=True)
+    channel_of, channels = pd.factorize(nodes["channel"])
+    return LocalSource(
+        table=sums.states(parts, is_weighted=bounds is None),
+        arrival=arrival,
+        channels=tuple(str(name) for name in channels),
+        nodes=nodes,
+        bounds=bounds,
+        data_bounds=data_bounds,
+        parts=tuple(replace(part, node=place[part.node]) for part in parts),
+        channel_of=channel_of.astype(np.int64),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LocalSource:
+    """The sums of journeys that are held as arrays.
+
+    Attributes
+    ----------
+    table : DataFrame
+        state, journeys, conversions, value.
+    arrival : DataFrame
+        item, rows.
+    channels : tuple of str
+    nodes : DataFrame
+        channel, campaign.
+    bounds, data_bounds : (int, int) or None
+        The period, and the first and last touchpoint read; microseconds UTC.
+    parts : tuple of Part
+        In order of bags; together all bags.
+    channel_of : array of int
+        Position of each node's channel.
+    """
+
+    table: pd.DataFrame
+    arrival: pd.DataFrame
+    channels: tuple[str, ...]
+    nodes: pd.DataFrame
+    bounds: tuple[int, int] | None
+    data_bounds: tuple[int, int] | None
+    parts: tuple[Part, ...]
+    channel_of: np.ndarray
+
+    def players(self, by: str) -> tuple[tuple, np.ndarray, np.ndarray]:
+        """Return the players' labels, the channel of each, and the player of each node."""
+        if by == "channel":
+            return self.channels, np.arange(len(self.channels)), self.channel_of
+        pairs = tuple(zip(self.nodes["channel"].tolist(), self.nodes["campaign"].tolist(), strict=True))
+        return pairs, self.channel_of, np.arange(len(pairs))
+
+    def aggregates(self, half_life_days: float = 7.0, direct: str = "direct", by: str = "channel") -> Aggregates:
+        """See `Journeys.aggregates`."""
+        players, channel_of, player_of = self.players(by)
+        is_direct = np.array([name.casefold() == direct.casefold() for name in self.channels], dtype=bool)
+        half_life = half_life_days * DAY_MICROSECONDS
+
+        def one(part: Part) -> tuple[dict[str, np.ndarray], np.ndarray]:
+            return sums.credits(part, player_of, is_direct[channel_of], half_life)
+
+        found = _mapped(one, self.parts)
+        return Aggregates(
+            players=players,
+            channel_of=channel_of,
+            transitions=self.transitions(1, by),
+            credits={model: np.concatenate([credit[model] for credit, _ in found]) for model in found[0][0]},
+            unattributed=np.concatenate([unattributed for _, unattributed in found]),
+        )
+
+    def transitions(self, order: int, by: str = "channel") -> pd.DataFrame:
+        """See `Journeys.transitions`."""
+        players, _, player_of = self.players(by)
+        require_order(order, len(players))
+        found = _mapped(lambda part: sums.transitions(part, player_of, len(players), order), self.parts)
+        names = ("bag", "origin", "target", "count", "value")
+        return pd.DataFrame({name: np.concatenate([part[at] for part in found]) for at, name in enumerate(names)})
+
+    def coalitions(self) -> pd.DataFrame:
+        """See `Journeys.coalitions`."""
+        require_few_channels(len(self.channels))
+        found = _mapped(lambda part: sums.coalitions(part, self.channel_of, len(self.channels)), self.parts)
+        names = ("bag", "coalition", "conversions", "value", "nulls")
+        return pd.DataFrame({name: np.concatenate([part[at] for part in found]) for at, name in enumerate(names)})
+
+    def completed(self, chances: pd.DataFrame) -> "LocalSource":
+        """See `Journeys.completed`."""
+        k, days = len(self.channels), int(chances["age_day"].max()) + 1 if len(chances) else 1
+        filled = np.zeros((3, k, days + 1))
+        at = pd.Index(self.channels).get_indexer(chances["channel"]), chances["age_day"].to_numpy(dtype=int)
+        chance = chances["chance"].to_numpy(dtype=float)
+        filled[0][at], filled[1][at], filled[2][at] = chance, chance * chances["value"].to_numpy(), 1 - chance
+
+        def one(part: Part) -> Part:
+            is_open = part.state == _OPEN
+            last = np.cumsum(part.length)[is_open] - 1
+            age = np.minimum(part.age[last] // DAY_MICROSECONDS, days)
+            expected = filled[:, self.channel_of[part.node[last]], age]
+            changed = [part.conversions.copy(), part.value.copy(), part.nulls.astype(np.float64)]
+            for numbers, of_open in zip(changed, expected, strict=True):
+                numbers[is_open] = of_open
+            return replace(part, conversions=changed[0], value=changed[1], nulls=changed[2])
+
+        parts = tuple(one(part) for part in self.parts)
+        return replace(self, parts=parts, table=sums.states(parts, is_weighted=False))

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.errors import Faults, ToolkitError, suggest
-from kpitoolkit.tables import Workspace, parse_sources
+from kpitoolkit.tables import Workspace, not_built_in, parse_sources
 
 UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED_UNITS = {GROUP_UNIT, "failed", "_interactive", "con", "nul", "aux", "prn"}
@@ -317,11 +317,7 @@ def _validated(
             found += [f"{file if 'data' in own else '_defaults.yml'}: data: {fault}" for fault in error.faults]
             parsed = None
     elif isinstance(stated.get("data"), str) and stated["data"] not in ("sample", "netflix"):
-        where = file if "data" in own else "_defaults.yml"
-        hint = suggest(stated["data"], ("sample", "netflix"))
-        found.append(
-            f"{where}: data: '{stated['data']}' is not built in: write sample, netflix or a block of tables.{hint}"
-        )
+        found.append(f"{file if 'data' in own else '_defaults.yml'}: data: {not_built_in(stated['data'])}")
         parsed = None
     faults += [fault for fault in found if fault not in already]
     return parsed

@@ -6,69 +6,20 @@ nothing is repaired.
 
 import re
 import warnings
-from datetime import datetime
 from pathlib import Path
-from typing import Literal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pyarrow as arrow
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kpitoolkit import money
 from kpitoolkit.contracts import CONTRACTS, Contract, kind_of, memory_name
 from kpitoolkit.errors import Faults, mask, suggest
+from kpitoolkit.sources import Source, strptime_format
 
-
-class Source(BaseModel):
-    """Where one table is and how its file is written."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    file: str = Field(min_length=1)
-    sheet: str | int = 0
-    separator: str = Field(default=",", min_length=1, max_length=1)
-    decimal: Literal[".", ","] = "."
-    thousands: Literal["", ".", ",", " ", "'"] = ""
-    encoding: str = "utf-8-sig"
-    date_format: str = "yyyy-mm-dd"
-    timezone: str = "UTC"
-    repeated_hour: Literal["refuse", "first", "second"] = "refuse"
-    money_unit: int = Field(default=1, ge=1)
-    columns: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except Exception as error:
-            raise ValueError(f"'{value}' is not a time zone such as Europe/Rome") from error
-        return value
-
-    @field_validator("date_format")
-    @classmethod
-    def _complete_date_format(cls, value: str) -> str:
-        day, form = datetime(2026, 11, 22), strptime_format(value)
-        try:
-            complete = datetime.strptime(day.strftime(form), form).date() == day.date()
-        except ValueError:
-            complete = False
-        if not complete:
-            raise ValueError(f"'{value}' does not say where day, month and year stand: write for example dd/mm/yyyy")
-        return value
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str) -> str:
-        try:
-            "".encode(value)
-        except LookupError as error:
-            raise ValueError(f"'{value}' is not an encoding such as utf-8 or cp1252") from error
-        return value
+_DECIMAL_DIGITS = 34
 
 
 def read_table(name: str, folder: Path, source: Source, unit: str | None = None) -> pd.DataFrame:
@@ -91,17 +42,37 @@ def read_table(name: str, folder: Path, source: Source, unit: str | None = None)
     """
     contract, path = CONTRACTS[name], folder / source.file
     raw = _load(path, source, contract, unit)
-    raw, faults = _map_columns(raw, contract, source)
+    raw, faults = map_columns(raw, contract, source)
     if faults:
         raise Faults(path.name, faults)
     if not len(raw) and not contract.may_be_empty:
         raise Faults(path.name, ["the table is empty. Export it again, or take it out of data:"])
     if unit is not None and "unit" in contract.schema.columns:
         raw = _rows_of_unit(raw, unit, path.name, contract)
+    return convert(raw, contract, source, path.name)
+
+
+def convert(raw: pd.DataFrame, contract: Contract, source: Source, where: str) -> pd.DataFrame:
+    """Convert columns as their kinds say and check them against the contract.
+
+    Parameters
+    ----------
+    raw : DataFrame
+        Columns named as in the contract; the index is the row that messages name.
+    contract : Contract
+    source : Source
+    where : str
+        What messages begin with.
+
+    Raises
+    ------
+    Faults
+        With everything found.
+    """
     frame, faults = _convert(raw, contract, source)
     faults += _check(frame, contract)
     if faults:
-        raise Faults(path.name, faults)
+        raise Faults(where, faults)
     return frame.reset_index(drop=True)
 
 
@@ -171,14 +142,15 @@ def _load_csv(path: Path, source: Source) -> pd.DataFrame:
 
 def _load_parquet(path: Path, source: Source, contract: Contract, unit: str | None) -> pd.DataFrame:
     headings = pq.read_schema(path).names
-    wanted = [heading for name in contract.schema.columns if (heading := source.columns.get(name, name)) in headings]
+    asked = dict.fromkeys(source.columns.get(name, name) for name in contract.schema.columns)
+    wanted = [heading for heading in asked if heading in headings]
     unit_heading = source.columns.get("unit", "unit")
     filters = None
     if unit is not None and unit_heading in wanted:
         filters = [(unit_heading, "==", unit)]
-    raw = _to_pandas(pq.read_table(path, columns=wanted, filters=filters))
+    raw = to_pandas(pq.read_table(path, columns=wanted, filters=filters))
     if filters and not len(raw):
-        raw = _to_pandas(pq.read_table(path, columns=wanted))
+        raw = to_pandas(pq.read_table(path, columns=wanted))
     missing = [h for n in contract.schema.columns if (h := source.columns.get(n, n)) not in headings]
     if missing:  # the headings that were not asked for help to say what is misspelt
         raw = raw.reindex(columns=[*wanted, *(h for h in headings if h not in wanted)])
@@ -186,11 +158,17 @@ def _load_parquet(path: Path, source: Source, contract: Contract, unit: str | No
     return raw
 
 
-def _to_pandas(table: arrow.Table) -> pd.DataFrame:
+def to_pandas(table: arrow.Table) -> pd.DataFrame:
+    """Return an Arrow table as a frame whose decimals stay exact, with room left to count them in cents."""
+    for position, field in enumerate(table.schema):
+        if arrow.types.is_decimal(field.type) and field.type.precision > _DECIMAL_DIGITS:
+            narrow = table.column(position).cast(arrow.decimal128(_DECIMAL_DIGITS, field.type.scale))
+            table = table.set_column(position, field.name, narrow)
     return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if arrow.types.is_decimal(kind) else None)
 
 
-def _map_columns(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[pd.DataFrame, list[str]]:
+def map_columns(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[pd.DataFrame, list[str]]:
+    """Name columns as in the contract and leave out all others; the second value says what is missing or twice."""
     faults = []
     headings = [str(heading).strip() for heading in raw.columns]
     raw = raw.set_axis(headings, axis=1)
@@ -214,9 +192,10 @@ def _map_columns(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple
             faults.append(f"optional {shown} is missing, but a heading looks like it.{hint} Rename or map it")
     if faults:
         return raw, faults
-    names = {source.columns.get(name, name): name for name in contract.schema.columns}
-    kept = [heading for heading in headings if heading in names]
-    return raw[kept].rename(columns=names), []
+    kept = {
+        name: heading for name in contract.schema.columns if (heading := source.columns.get(name, name)) in headings
+    }
+    return raw[list(kept.values())].set_axis(list(kept), axis=1), []
 
 
 def _rows_of_unit(raw: pd.DataFrame, unit: str, file: str, contract: Contract) -> pd.DataFrame:
@@ -325,21 +304,6 @@ def _as_boolean(values: pd.Series, source: Source):
     words = values.astype("string").str.lower()
     converted = words.map({"true": True, "false": False, "1": True, "0": False}).astype("boolean")
     return converted, converted.isna() & values.notna(), "true or false"
-
-
-def strptime_format(date_format: str) -> str:
-    """Translate ``dd/mm/yyyy HH:MM:SS`` into what ``strptime`` reads; a format with ``%`` is kept.
-
-    Examples
-    --------
-    >>> strptime_format("dd/mm/yyyy HH:MM")
-    '%d/%m/%Y %H:%M'
-    """
-    if "%" in date_format:
-        return date_format
-    for ours, theirs in (("yyyy", "%Y"), ("mm", "%m"), ("dd", "%d"), ("HH", "%H"), ("MM", "%M"), ("SS", "%S")):
-        date_format = date_format.replace(ours, theirs)
-    return date_format
 
 
 def _as_date(values: pd.Series, source: Source):

@@ -13,9 +13,11 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
+from kpitoolkit import connections
 from kpitoolkit.contracts import CONTRACTS, GROUP_UNIT
 from kpitoolkit.errors import Faults, ToolkitError, suggest
-from kpitoolkit.readers import Source, read_table
+from kpitoolkit.readers import read_table
+from kpitoolkit.sources import Source
 
 NETFLIX = Path(__file__).parent / "data" / "netflix.yml"
 
@@ -50,16 +52,23 @@ def sources(workspace: Workspace) -> tuple[Path, dict[str, Source]]:
         elif workspace.data == "netflix":
             folder, block = NETFLIX.parent, yaml.safe_load(NETFLIX.read_text(encoding="utf-8"))
         else:
-            raise Faults(
-                "data",
-                [
-                    f"'{workspace.data}' is not built in: write sample, netflix, or a block of tables."
-                    + suggest(workspace.data, ("sample", "netflix"))
-                ],
-            )
+            raise Faults("data", [not_built_in(workspace.data)])
     else:
         folder, block = workspace.data_dir, workspace.data
     return folder, parse_sources(block)
+
+
+def not_built_in(stated: str) -> str:
+    """Say that no data have this name; an address is not repeated.
+
+    Examples
+    --------
+    >>> not_built_in("sampel")
+    "'sampel' is not built in: write sample, netflix or a block of tables. Did you mean 'sample'?"
+    """
+    shown = "an address" if "://" in stated else f"'{stated}'"
+    hint = suggest(stated, ("sample", "netflix"))
+    return f"{shown} is not built in: write sample, netflix or a block of tables.{hint}"
 
 
 def parse_sources(block: dict) -> dict[str, Source]:
@@ -80,10 +89,10 @@ def parse_sources(block: dict) -> dict[str, Source]:
             parsed[name] = Source.model_validate(entry)
         except ValidationError as error:
             for detail in error.errors():
-                where = ".".join(str(part) for part in detail["loc"])
+                where = "".join(f"'{'.'.join(str(part) for part in detail['loc'])}' " for _ in detail["loc"][:1])
                 hint = suggest(where, Source.model_fields) if detail["type"] == "extra_forbidden" else ""
                 said = "is not an option of a table." if detail["type"] == "extra_forbidden" else detail["msg"]
-                faults.append(f"{name}: '{where}' {said}{hint}")
+                faults.append(f"{name}: {where}{said.removeprefix('Value error, ')}{hint}")
             continue
         faults += [
             f"{name}.columns: '{column}' is not a column of {name}.{suggest(column, CONTRACTS[name].schema.columns)}"
@@ -101,9 +110,34 @@ def declared(workspace: Workspace) -> set[str]:
 
 
 def files(workspace: Workspace) -> dict[str, Path]:
-    """Return the file of each declared table."""
+    """Return the file of each declared table that is in a file."""
     folder, declared_sources = sources(workspace)
-    return {name: folder / source.file for name, source in declared_sources.items()}
+    return {name: folder / source.file for name, source in declared_sources.items() if source.file}
+
+
+def connected(workspace: Workspace) -> dict[str, Source]:
+    """Return the source of each declared table that is in a connection."""
+    return {name: source for name, source in sources(workspace)[1].items() if source.connection}
+
+
+def examine(workspace: Workspace) -> list[str]:
+    """Say what is wrong with the declared tables that are in connections, without reading a row of them.
+
+    Returns
+    -------
+    list of str
+        One sentence a fault: a variable that is not set, a server, table or column that is not there, a table that the
+        account may not read.
+    """
+    faults: list[str] = []
+    for name, source in sorted(connected(workspace).items()):
+        try:
+            connections.examine(name, source)
+        except Faults as error:
+            faults += [f"{name}: {error.where}: {fault}" for fault in error.faults]
+        except ToolkitError as error:
+            faults.append(f"{name}: {error}")
+    return faults
 
 
 def read(workspace: Workspace, names: Iterable[str]) -> dict[str, pd.DataFrame]:
@@ -119,6 +153,7 @@ def read(workspace: Workspace, names: Iterable[str]) -> dict[str, pd.DataFrame]:
     -------
     dict of DataFrame
         Columns as the contract says; money as integer ``<name>_cents``, times as UTC without zone, a fresh index.
+        `touchpoints` of a connection stay there: an Ibis table with the contract's columns, computed when it is used.
 
     Raises
     ------
@@ -133,10 +168,16 @@ def read(workspace: Workspace, names: Iterable[str]) -> dict[str, pd.DataFrame]:
         if name not in declared_sources:
             faults.append(f"table '{name}' is not declared under data: in the parameters of case '{workspace.case}'")
             continue
+        source = declared_sources[name]
         try:
-            frames[name] = read_table(name, folder, declared_sources[name], unit)
+            if source.connection:
+                frames[name] = connections.read_table(name, source, unit)
+            else:
+                frames[name] = read_table(name, folder, source, unit)
         except Faults as error:
             faults += [f"{error.where}: {fault}" for fault in error.faults]
+        except ToolkitError as error:
+            faults.append(str(error))
     if faults:
         raise Faults(f"data of {workspace.unit}", faults)
     return frames

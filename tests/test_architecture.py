@@ -20,8 +20,10 @@ BELOW = {
 }
 GROUND = {"errors", "money", "text", "contracts"}
 BELOW["sample"] = GROUND
-BELOW["readers"] = GROUND | {"sample"}
-BELOW["tables"] = BELOW["readers"] | {"readers"}
+BELOW["sources"] = GROUND
+BELOW["readers"] = GROUND | {"sample", "sources"}
+BELOW["connections"] = BELOW["readers"] | {"readers"}
+BELOW["tables"] = BELOW["connections"] | {"connections"}
 BELOW["parameters"] = BELOW["tables"] | {"tables"}
 DATA = BELOW["parameters"] | {"parameters"}
 BELOW["plots"] = DATA
@@ -103,7 +105,7 @@ def test_conda_environment_is_in_step_with_the_project():
     theirs = names_and_bounds(
         [e for e in conda if isinstance(e, str) and e != "pip" and not e.startswith("python>")]
         + [e for e in pip_only if not e.startswith("-")],
-        {"matplotlib-base": "matplotlib", "nbconvert-core": "nbconvert"},
+        {"matplotlib-base": "matplotlib", "nbconvert-core": "nbconvert", "python-duckdb": "duckdb"},
     )
     assert ours == theirs
     assert f"python{project['requires-python']}" in conda

@@ -271,3 +271,16 @@ def test_a_damaged_file_is_one_clear_message(tmp_path):
     (tmp_path / "o.xlsx").write_bytes(b"not a workbook")
     with pytest.raises(Faults, match="cannot be read"):
         read_table("orders", tmp_path, Source(file="o.xlsx"), "b")
+
+
+def test_decimals_as_wide_as_databases_export_them_and_one_heading_for_two_columns(tmp_path):
+    wide = pa.array([Decimal("12.300000000"), None], pa.decimal128(38, 9))
+    table = pa.table(
+        {"unit": ["it", "it"], "quarter": ["2026Q3", "2026Q2"], "basis": ["b", "b"], "figures": ["printed"] * 2,
+         "rounded": [False, False], "revenue": wide}
+    )  # fmt: skip
+    pq.write_table(table, tmp_path / "financials.parquet")
+    source = Source(file="financials.parquet", columns={"filing": "basis"})
+    frame = read_table("financials", tmp_path, source)
+    assert frame["revenue_cents"].tolist() == [1230, pd.NA]
+    assert frame["filing"].tolist() == frame["basis"].tolist() == ["b", "b"]

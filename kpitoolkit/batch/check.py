@@ -62,13 +62,17 @@ def check_unit(case: Case, stated: Parameters) -> list[str]:
     -------
     list of str
         One sentence a fault, empty where all is well: what breaks a contract, what is missing, and tables that do not
-        reach over the case's quarter.
+        reach over the case's quarter. Of tables in connections no row is read: only that they and their columns are
+        there.
     """
     workspace = parameters.workspace_of(case, stated)
+    faults = tables.examine(workspace)
     try:
-        frames = tables.read(workspace, sorted(tables.declared(workspace)))
+        frames = tables.read(workspace, sorted(tables.files(workspace)))
     except Faults as error:
-        return list(error.faults)
+        return faults + list(error.faults)
+    if faults:
+        return faults
     for name, column in (("orders", "time"), ("touchpoints", "time"), ("platform_claims", "conversion_time")):
         if name in frames:
             local = parameters.local_time(frames[name][column], stated.timezone)

@@ -26,6 +26,8 @@ LIBRARIES = (
     "statsmodels",
     "matplotlib",
     "seaborn",
+    "duckdb",
+    "ibis-framework",
     "babel",
     "nbconvert",
     "papermill",

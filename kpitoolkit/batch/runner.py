@@ -10,6 +10,7 @@ import re
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,7 @@ class Batch:
     lock: threading.Lock = field(default_factory=threading.Lock)
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
+    once: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def stated(self, unit: str) -> Parameters:
         """The parameters of a unit or of the group."""
@@ -263,7 +265,9 @@ def _job(batch: Batch, unit: str, notebook: Notebook) -> Entry:
     values = {name: known[name] for name in notebook.parameters if name in known}
     catalogue = parameters.catalogue_path(stated.catalogue, batch.case.name, str(batch.case.folder))
     figures = {name: value for name, value in values.items() if name not in ("language", "catalogue", "unit_names")}
-    content = {table: found["sha256"] for table, found in batch.data[unit].items()}
+    # what a connection's table holds is not known without reading it: it counts as changed in every run
+    data = batch.data[unit].items()
+    content = {table: batch.once if "connection" in found else found["sha256"] for table, found in data}
     inputs = record.digest([figures, record.file_digest(catalogue), content])
     shelf = batch.shelf(unit)
     key = record.digest(
@@ -388,12 +392,14 @@ def _save_record(batch: Batch, report: Report, started: str, index: str) -> None
 
 
 def _data_of(batch: Batch, unit: str, seen: dict[Path, str]) -> dict[str, dict[str, str]]:
-    """Return the file and the hash of each declared table; each file is read once for all units."""
-    found = {}
-    for table, path in sorted(tables.files(parameters.workspace_of(batch.case, batch.stated(unit))).items()):
+    """Return the file and the hash of each declared table, each file read once for all units; or its connection."""
+    place, found = parameters.workspace_of(batch.case, batch.stated(unit)), {}
+    for table, path in sorted(tables.files(place).items()):
         if path not in seen:
             seen[path] = record.file_digest(path)
         found[table] = {"file": path.name, "sha256": seen[path]}
+    for table, source in sorted(tables.connected(place).items()):
+        found[table] = {"connection": source.connection, "table": source.table, "sha256": ""}
     return found
 
 

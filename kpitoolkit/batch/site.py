@@ -14,8 +14,9 @@ def render_page(notebook: Path, page: Path, stated: Parameters, entry: Entry, ca
     """Render a notebook that ran, with where its figures come from on the last line."""
     from kpitoolkit import pages  # nbconvert takes seconds to import
 
-    content = digest({table: found["sha256"] for table, found in data.items()})[:12]
-    provenance = {"case": case, "data_hash": content if data else "", "commit": _short(entry.git)}
+    hashed = data and not any("connection" in found for found in data.values())
+    content = digest({table: found["sha256"] for table, found in data.items()})[:12] if hashed else ""
+    provenance = {"case": case, "data_hash": content, "commit": _short(entry.git)}
     name = stated.unit_name.get(entry.language, "" if entry.unit == GROUP_UNIT else entry.unit)
     quarter = text.quarter(stated.quarter, entry.language)
     title = " · ".join(part for part in (name or text.label(entry.unit, entry.language), quarter) if part)

@@ -1,0 +1,136 @@
+"""One entry of the ``data`` block: a table's file and how it is written, or the table of a named connection.
+
+Addresses and credentials have no place here: parameters are written into every notebook that runs.
+"""
+
+import re
+from datetime import datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+CONNECTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+SECRETS = {"url", "uri", "dsn", "address", "host", "port", "user", "username", "password", "token", "credentials"}
+_FILE_OPTIONS = ("sheet", "separator", "decimal", "thousands", "encoding", "date_format")
+_IN_ENVIRONMENT = (
+    "addresses and credentials do not belong into parameters, which every page keeps. Name a connection (connection: "
+    "warehouse) and put its URL into the environment (KPITOOLKIT_CONNECTION_WAREHOUSE)"
+)
+
+
+class Source(BaseModel):
+    """Where one table is: in a file, and how that is written; or in a connection, under the name of a table."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    file: str = ""
+    connection: str = ""
+    table: str = ""
+    sheet: str | int = 0
+    separator: str = Field(default=",", min_length=1, max_length=1)
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " ", "'"] = ""
+    encoding: str = "utf-8-sig"
+    date_format: str = "yyyy-mm-dd"
+    timezone: str = "UTC"
+    repeated_hour: Literal["refuse", "first", "second"] = "refuse"
+    money_unit: int = Field(default=1, ge=1)
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """What messages call a table of a connection.
+
+        Examples
+        --------
+        >>> Source(connection="warehouse", table="marketing.touchpoints").place
+        'warehouse:marketing.touchpoints'
+        """
+        return f"{self.connection}:{self.table}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, stated: object) -> object:
+        if isinstance(stated, dict):
+            told = [value for name in ("file", "connection", "table") if isinstance(value := stated.get(name), str)]
+            if SECRETS & {str(name).casefold() for name in stated} or any("://" in value for value in told):
+                raise ValueError(_IN_ENVIRONMENT)
+        return stated
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Source":
+        stated = self.model_fields_set
+        if not self.file and not self.connection:
+            raise ValueError(
+                "names neither a file (file: orders.csv) nor a connection (connection: warehouse, table: orders)"
+            )
+        if self.file and (self.connection or self.table):
+            raise ValueError("names a file and a connection's table. Keep one of the two")
+        if self.connection and not self.table:
+            raise ValueError("names a connection without its table. Add table: orders, or table: schema.orders")
+        useless = [name for name in _FILE_OPTIONS if name in stated] if self.connection else []
+        if useless:
+            raise ValueError(f"{', '.join(useless)}: options of files. A connection's table has types of its own")
+        return self
+
+    @field_validator("connection")
+    @classmethod
+    def _known_form(cls, value: str) -> str:
+        if value and not CONNECTION_NAME.fullmatch(value):
+            raise ValueError("is not a name: use a small letter, then small letters, digits and _")
+        return value
+
+    @field_validator("table")
+    @classmethod
+    def _path_of_table(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[^\s.;'\"`]+(\.[^\s.;'\"`]+){0,2}", value):
+            raise ValueError(
+                "is not the name of a table: write touchpoints, marketing.touchpoints or lake.marketing.touchpoints"
+            )
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except Exception as error:
+            raise ValueError(f"'{value}' is not a time zone such as Europe/Rome") from error
+        return value
+
+    @field_validator("date_format")
+    @classmethod
+    def _complete_date_format(cls, value: str) -> str:
+        day, form = datetime(2026, 11, 22), strptime_format(value)
+        try:
+            complete = datetime.strptime(day.strftime(form), form).date() == day.date()
+        except ValueError:
+            complete = False
+        if not complete:
+            raise ValueError(f"'{value}' does not say where day, month and year stand: write for example dd/mm/yyyy")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError as error:
+            raise ValueError(f"'{value}' is not an encoding such as utf-8 or cp1252") from error
+        return value
+
+
+def strptime_format(date_format: str) -> str:
+    """Translate ``dd/mm/yyyy HH:MM:SS`` into what ``strptime`` reads; a format with ``%`` is kept.
+
+    Examples
+    --------
+    >>> strptime_format("dd/mm/yyyy HH:MM")
+    '%d/%m/%Y %H:%M'
+    """
+    if "%" in date_format:
+        return date_format
+    for ours, theirs in (("yyyy", "%Y"), ("mm", "%m"), ("dd", "%d"), ("HH", "%H"), ("MM", "%M"), ("SS", "%S")):
+        date_format = date_format.replace(ours, theirs)
+    return date_format

@@ -10,6 +10,7 @@ from kpitoolkit.errors import ToolkitError
 BAGS = 200
 COALITION_CHANNELS = 16
 _PRIME = 2**31 - 1
+_BLOCK = 2**14  # small enough for a processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,17 +61,20 @@ def bags_of(keys: np.ndarray) -> np.ndarray:
     >>> bags_of(np.array([0, 1, -1, 0])).tolist()
     [38, 47, 56, 38]
     """
-    x = keys.astype(np.int64) % _PRIME
-    for _ in range(2):
-        square = _modulo(x * x)
-        x = _modulo(_modulo(_modulo(square * square) * x) + 362_436_069)
-    return x % BAGS
+    bags = np.empty(len(keys), dtype=np.int64)
+    for at in range(0, len(keys), _BLOCK):
+        x = keys[at : at + _BLOCK].astype(np.int64) % _PRIME
+        for _ in range(2):
+            square = _modulo(x * x)
+            x = _modulo(_modulo(_modulo(square * square) * x) + 362_436_069)
+        bags[at : at + _BLOCK] = x % BAGS
+    return bags
 
 
 def _modulo(x: np.ndarray) -> np.ndarray:
     """Return x mod 2^31 - 1 for x from 0 to 2^62: high and low 31 bits add up to a number of the same class."""
     x = (x & _PRIME) + (x >> 31)
-    return np.where(x >= _PRIME, x - _PRIME, x)
+    return x - _PRIME * (x >= _PRIME)
 
 
 def require_order(order: int, players: int) -> None:

@@ -8,22 +8,30 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from kpitoolkit.attribution.aggregates import BAGS, bags_of
-from kpitoolkit.attribution.checks import RESERVED, UNATTRIBUTED, Tally
+from kpitoolkit.attribution.checks import RESERVED, UNATTRIBUTED, Tally, missing_columns, refuse
 
 BATCH_ROWS = 1_000_000
-PART_ROWS = 250_000
+PART_ROWS = 131_072
 SPILL_ROWS = 20_000_000
 _BLANK = "{n} without channel{first}. Name it, or leave the rows out of the export."
 _LACKING = "{{n}} without {column}{{first}}. Check the export."
 _NOT_TIMES = "'time' is not a column of times. Read the table with tables.read, or convert it."
 _MIXED = "'user_id' mixes numbers and text. Read it as text."
+
+
+def table_of(source: pd.DataFrame | str | Path, name: str) -> "FrameTable | ParquetTable":
+    """Return a DataFrame, or the Parquet files at a path, as a table that gives batches."""
+    return FrameTable(source) if isinstance(source, pd.DataFrame) else ParquetTable(source, name)
 
 
 class FrameTable:
@@ -49,6 +57,98 @@ class FrameTable:
             if name == "user_id":
                 tally.add(_MIXED)
             return pa.array(values.astype("str").where(values.notna(), None), from_pandas=True)
+
+
+class ParquetTable:
+    """Parquet files as batches of Arrow columns.
+
+    Parameters
+    ----------
+    place : str or Path
+        A file, a folder that holds `.parquet` files at any depth, or a pattern such as `exports/2026-*.parquet`.
+    name : str
+        What the table is called in messages.
+
+    Raises
+    ------
+    Faults
+        Where there is no such file, or one cannot be read as Parquet.
+    """
+
+    def __init__(self, place: str | Path, name: str):
+        place = Path(place).expanduser()
+        if place.is_dir():
+            paths = sorted(place.rglob("*.parquet"))
+        else:
+            paths = [place] if place.is_file() else sorted(Path(path) for path in glob(str(place), recursive=True))
+        if not paths:
+            refuse([f"{name}: no Parquet file at '{place}'. Check the path."])
+        self._files, faults = [], []
+        for path in paths:
+            try:
+                self._files.append((path, pq.read_metadata(path)))
+            except (pa.ArrowInvalid, OSError) as error:
+                faults.append(f"{name}: '{path}' cannot be read as Parquet ({str(error).splitlines()[0]}).")
+        refuse(faults)
+        self.columns = list(self._files[0][1].schema.to_arrow_schema().names)
+        for path, metadata in self._files[1:]:
+            faults += missing_columns(metadata.schema.to_arrow_schema().names, f"{name}: '{path.name}'", self.columns)
+        refuse(faults)
+        self.rows = sum(metadata.num_rows for _, metadata in self._files)
+
+    def batches(self, columns: list[str], _tally: Tally, unit: str | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the columns asked for, in pieces: number of the first row from 0, and batch.
+
+        Groups of rows that cannot hold the unit, by the file's own minimum and maximum, are passed over.
+        """
+        held, held_rows, first_row = [], 0, 0
+        for at, batch in self._pieces(columns, unit):
+            follows = held and at == first_row + held_rows and batch.schema == held[0].schema
+            if held and (not follows or held_rows + len(batch) > BATCH_ROWS):
+                yield first_row, _joined(held)
+                held, held_rows = [], 0
+            if not held:
+                first_row = at
+            held.append(batch)
+            held_rows += len(batch)
+        if held:
+            yield first_row, _joined(held)
+
+    def _pieces(self, columns: list[str], unit: str | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        at = 0
+        for path, metadata in self._files:
+            schema = metadata.schema.to_arrow_schema()
+            texts = [
+                name
+                for name in ("channel", "campaign", "unit")
+                if name in columns and _is_text(schema.field(name).type)
+            ]
+            with pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False, buffer_size=2**20) as file:
+                for group in range(metadata.num_row_groups):
+                    rows = metadata.row_group(group)
+                    if unit is None or _may_hold(rows, unit):
+                        start = at
+                        for batch in file.iter_batches(BATCH_ROWS, [group], columns):
+                            yield start, batch
+                            start += len(batch)
+                    at += rows.num_rows
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _may_hold(group: pq.RowGroupMetaData, unit: str) -> bool:
+    """Tell whether a group of rows may hold the unit, by the statistics of its column `unit`."""
+    columns = (group.column(at) for at in range(group.num_columns))
+    statistics = next(column.statistics for column in columns if column.path_in_schema == "unit")
+    if statistics is None or not statistics.has_min_max or not isinstance(statistics.min, str):
+        return True
+    return statistics.min <= unit <= statistics.max
 
 
 def _numbered(batches) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -102,8 +202,7 @@ def _looked_up(names: list[str], known: dict[str, int]) -> np.ndarray:
 def coded(column: pa.Array) -> tuple[np.ndarray, list[str]]:
     """Return codes of a column's texts, and the texts; null counts as the empty text."""
     if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()) if not pa.types.is_string(column.type) else column
-        column = column.dictionary_encode()
+        column = (column if _is_text(column.type) else column.cast(pa.string())).dictionary_encode()
     names = [str(name) for name in column.dictionary.cast(pa.string()).to_pylist()]
     codes = column.indices
     if column.null_count:
@@ -258,7 +357,7 @@ def read_touchpoints(
     for batch, at, chosen in _checked_batches(table, needed, ("campaign",), unit, units is not None, tally):
         _note_channels(batch["channel"], chosen, at, tally)
         keys, kind = _ids(batch["user_id"], "user_id", chosen, at, tally, required=True)
-        found.ids = found.ids or kind
+        found.ids = _one_kind(found.ids, kind, tally)
         time = _times(batch["time"], chosen, at, tally)
         if time is None:
             found.read += len(batch["time"])
@@ -290,7 +389,7 @@ def read_conversions(table, unit: str | None, units: dict[str, int] | None, tall
     for batch, at, chosen in _checked_batches(table, needed, (), unit, units is not None, tally):
         order, _ = _ids(batch["order_id"], "order_id", chosen, at, tally, required=True)
         keys, kind = _ids(batch["user_id"], "user_id", chosen, at, tally, required=False)
-        ids = ids or kind
+        ids = _one_kind(ids, kind, tally)
         time = _times(batch["time"], chosen, at, tally)
         value = _values(batch["value"], chosen, at, tally)
         if time is None or value is None:
@@ -328,12 +427,20 @@ def _note(wrong: np.ndarray, sentence: str, chosen: np.ndarray | None, at: int, 
 def _ids(column, name, chosen, at, tally, required) -> tuple[np.ndarray, str]:
     if required and column.null_count:
         _note(_is_null(column), _LACKING.format(column=name), chosen, at, tally)
+    if pa.types.is_dictionary(column.type) and not _is_text(column.type.value_type):
+        column = column.dictionary_decode()
     try:
         keys = keys_of(column)
     except pa.ArrowInvalid:
         tally.add(f"'{name}' holds numbers that are not whole. Read it as text.")
         keys = np.zeros(len(column), dtype=np.int64)
     return keys, "" if column.null_count == len(column) else "number" if is_number(column.type) else "text"
+
+
+def _one_kind(known: str, kind: str, tally: Tally) -> str:
+    if known and kind and known != kind:
+        tally.add(_MIXED)
+    return known or kind
 
 
 def _times(column, chosen, at, tally) -> np.ndarray | None:

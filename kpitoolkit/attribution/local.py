@@ -54,7 +54,7 @@ def from_tables(
         With everything found in the tables.
     """
     tables = {"touchpoints": touchpoints, "conversions": conversions}
-    tables = {name: ingest.FrameTable(table) for name, table in tables.items()}
+    tables = {name: ingest.table_of(table, name) for name, table in tables.items()}
     extra = () if unit is None else ("unit",)
     needed = {"touchpoints": ("user_id", "time", "channel"), "conversions": ("order_id", "user_id", "time", "value")}
     lacking = [
@@ -83,6 +83,7 @@ def from_tables(
     nodes, place = contacts.nodes.frame()
     dealt = ingest.Dealt(contacts.dealt.parts)
     dealt.add(orders)
+    del orders
     rules = _Rules(*bounds, lookback)
 
     def one(part: int) -> tuple[Part, dict[str, int]]:
@@ -150,17 +151,10 @@ def _built(
     user, keys = _users(contacts, orders)
     order = np.lexsort((orders.order, orders.time, user[n:]))
     orders, buyer = orders[order], user[n:][order]
-    packed, width, moments = _packed(user[:n], contacts.time, place[contacts.node], buyer, orders.time)
-    steps, ends = packed
-
-    steps.sort()
-    fresh = np.ones(n, dtype=bool)
-    fresh[1:] = steps[1:] != steps[:-1]
-    repeated = n - int(np.count_nonzero(fresh))
-    if repeated:
-        steps = steps[fresh]
+    steps, ends, to_time = _moments(user[:n], contacts.time, buyer, orders.time)
+    steps, node, repeated = _in_order(steps, place[contacts.node])
+    user, time = to_time(steps)
     n = len(steps)
-    user, time, node = _unpacked(steps, width, moments)
 
     closes = np.ones(len(ends), dtype=bool)
     closes[1:] = ends[1:] != ends[:-1]
@@ -240,30 +234,45 @@ def _users(contacts: ingest.Rows, orders: ingest.Rows) -> tuple[np.ndarray, np.n
     return code, keys[pairs // count]
 
 
-def _packed(user, time, node, buyer, bought):
-    """Put user, moment and node of each touchpoint into one integer; those of conversions come after all nodes.
+def _moments(user: np.ndarray, time: np.ndarray, buyer: np.ndarray, bought: np.ndarray):
+    """Put user and time of each touchpoint and of each conversion into one integer each.
 
-    Moments are microseconds from the first where they fit, else ranks.
+    Returns
+    -------
+    two arrays of int64, and the function that returns users and times from such integers
+        The time is in microseconds from the first one where that fits, else its rank.
     """
-    moments = np.concatenate([time, bought])
-    first = moments.min(initial=np.iinfo(np.int64).max) if len(moments) else 0
-    node_bits = int(node.max(initial=0) + 1).bit_length()
+    times = np.concatenate([time, bought])
+    first = int(times.min(initial=np.iinfo(np.int64).max)) if len(times) else 0
+    known = None
     user_bits = int(max(user.max(initial=0), buyer.max(initial=0))).bit_length()
-    if user_bits + int(moments.max(initial=first) - first).bit_length() + node_bits <= 63:
-        moment, known = moments - first, int(first)
-    else:
-        moment, known = pd.factorize(moments, sort=True)
-    time_bits = int(moment.max(initial=0)).bit_length()
-    high = np.concatenate([user, buyer]) << (time_bits + node_bits) | moment << node_bits
-    steps, ends = high[: len(user)] | node, high[len(user) :] | (1 << node_bits) - 1
-    return (steps, ends), (time_bits, node_bits), known
+    if user_bits + (int(times.max(initial=first)) - first).bit_length() > 63:
+        times, known = pd.factorize(times, sort=True)
+        first = 0
+    bits = (int(times.max(initial=first)) - first).bit_length()
+
+    def restored(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        time = (moments & (1 << bits) - 1) + first
+        return moments >> bits, time if known is None else known[time]
+
+    times -= first
+    return user << bits | times[: len(user)], buyer << bits | times[len(user) :], restored
 
 
-def _unpacked(packed, width, moments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    time_bits, node_bits = width
-    moment = packed >> node_bits & (1 << time_bits) - 1
-    time = moment + moments if isinstance(moments, int) else moments[moment]
-    return packed >> (time_bits + node_bits), time, packed & (1 << node_bits) - 1
+def _in_order(steps: np.ndarray, node: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Sort touchpoints by user, time and node, each once; return both arrays, and how many were repeated."""
+    order = np.argsort(steps)
+    steps, node = steps[order], node[order]
+    tied = steps[1:] == steps[:-1]
+    if not tied.any():
+        return steps, node, 0
+    among = np.zeros(len(steps), dtype=bool)
+    among[1:] = tied
+    among[:-1] |= tied
+    node[among] = node[among][np.lexsort((node[among], steps[among]))]
+    fresh = np.ones(len(steps), dtype=bool)
+    fresh[1:] = ~tied | (node[1:] != node[:-1])
+    return steps[fresh], node[fresh], int(np.count_nonzero(~fresh))
 
 
 def source_of(

@@ -309,7 +309,8 @@ def _validated(
                 said = detail["msg"].removeprefix("Value error, ")
                 if detail["type"] == "string_type":
                     said = "write it in quotes"
-                found.append(f"{where}: '{path}': {said} (found {str(detail['input'])[:60]!r})")
+                shown = "an address" if "://" in str(detail["input"]) else repr(str(detail["input"])[:60])
+                found.append(f"{where}: '{path}': {said} (found {shown})")
     if isinstance(stated.get("data"), dict):
         try:
             parse_sources(stated["data"])

@@ -240,10 +240,14 @@ def test_addresses_and_half_sources_are_refused_without_repeating_them(tmp_path,
     assert "s3cret" not in str(caught.value)
 
 
-def test_an_address_for_the_whole_data_block_is_refused_without_repeating_it(tmp_path):
-    (tmp_path / "_defaults.yml").write_text('quarter: "2026Q3"\ndata: postgres://anna:s3cret@db/shop\n')
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [("postgres://anna:s3cret@db/shop", "an address is not built in"), ("[duckdb://s3cret]", "found an address")],
+)
+def test_an_address_for_the_whole_data_block_is_refused_without_repeating_it(tmp_path, data, said):
+    (tmp_path / "_defaults.yml").write_text(f'quarter: "2026Q3"\ndata: {data}\n')
     (tmp_path / "it.yml").write_text("unit: it\n")
-    with pytest.raises(Faults, match="an address is not built in") as caught:
+    with pytest.raises(Faults, match=said) as caught:
         parameters.read_case(tmp_path)
     assert "s3cret" not in str(caught.value)
 

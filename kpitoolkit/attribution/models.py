@@ -1,7 +1,6 @@
 """Credit for the conversions seen: eight rules on one set of journeys, exact, each with its sampling interval."""
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,40 +8,45 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
 from kpitoolkit.attribution import wording
-from kpitoolkit.attribution.aggregates import BAGS, Aggregates
+from kpitoolkit.attribution.aggregates import Aggregates
 from kpitoolkit.attribution.checks import UNATTRIBUTED
 from kpitoolkit.attribution.journeys import Journeys, journeys
+from kpitoolkit.attribution.markov import checked_order, removal
+from kpitoolkit.attribution.resampling import RESAMPLES, interval, weights
 from kpitoolkit.errors import ToolkitError, suggest
 
 MODELS = ("first", "last", "last_non_direct", "linear", "position", "time_decay", "markov", "shapley")
-RESAMPLES = 1000
 FEW_CONVERSIONS = 30
-_SEED = 20260701
+_OF_WHOLE_JOURNEYS = ("markov", "shapley")
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """Credit of each channel by each model.
+    """Credit of each channel, or of each campaign, by each model.
 
     Attributes
     ----------
     table : DataFrame
-        channel, model, conversions, value (currency units), low, high (90% interval of conversions). One line a channel
-        and model, and the line `unattributed` in every model: each model sums exactly to all conversions and value.
+        channel, model, conversions, value (currency units), low, high (90% interval of conversions), value_low,
+        value_high. One line a channel and model, and the line `unattributed` in every model: each model sums exactly to
+        all conversions and value. By campaign: channel, campaign, model, ...; a channel's campaigns sum to the channel.
     removal : DataFrame
-        channel, removal_effect (0 to 1), low, high: the share of all conversions whose journey passes through the
-        channel on the fitted chain. Shares overlap and do not add up to 1.
+        channel (and campaign), removal_effect (0 to 1), low, high: the share of all conversions lost on the fitted
+        chain without it. Shares overlap and do not add up to 1.
     journeys : DataFrame
         state, journeys, conversions, value.
     status : {"ok", "few_conversions", "nothing_attributed", "no_conversions"}
     leader_share : float
-        Share of the resamples in which the first channel of the Markov model comes first.
+        Share of the resamples in which the first line of the Markov model comes first.
     has_nulls : bool
         Whether journeys without conversion were seen.
     order : int
         Of the Markov chain.
     half_life_days : float
         Of the time decay.
+    draws : dict of array (RESAMPLES, lines of a model, 2)
+        Conversions and value of each model in each resample, lines as in `table`. Resample i holds the same bags in
+        every model, look-back and period.
     """
 
     table: pd.DataFrame
@@ -53,21 +57,29 @@ class Attribution:
     has_nulls: bool
     order: int
     half_life_days: float
+    draws: dict[str, np.ndarray]
+
+    @property
+    def keys(self) -> list[str]:
+        """Columns that name a line: channel, or channel and campaign."""
+        return [name for name in ("channel", "campaign") if name in self.table]
 
     def wide(self, column: str = "conversions") -> pd.DataFrame:
-        """Return one row a channel, one column a model; the most credited by Markov first, `unattributed` last."""
-        by_channel = self.table.set_index("channel")
-        ranking = by_channel.loc[by_channel["model"] == "markov", "conversions"].drop(UNATTRIBUTED)
-        channels = [*ranking.sort_values(ascending=False, kind="stable").index, UNATTRIBUTED]
+        """Return one row a line, one column a model; the most credited by Markov first, `unattributed` last."""
+        by_line = self.table.set_index(self.keys)
         models = self.table["model"].unique()
-        lines = pd.DataFrame({model: by_channel.loc[by_channel["model"] == model, column] for model in models})
-        return lines.loc[channels].rename_axis("channel").reset_index()
+        lines = pd.DataFrame({model: by_line.loc[by_line["model"] == model, column] for model in models})
+        credited = by_line.loc[by_line["model"] == "markov", "conversions"]
+        aside = credited.index.get_level_values("channel") == UNATTRIBUTED
+        ranking = [*credited[~aside].sort_values(ascending=False, kind="stable").index, *credited[aside].index]
+        return lines.loc[ranking].rename_axis(self.keys).reset_index()
 
     def plot(
         self, ax: Axes | None = None, language: str = "en", models: tuple[str, ...] = ("first", "last", "markov")
     ) -> Axes:
-        """Draw the conversions credited to each channel by a few models; the interval on Markov."""
-        lines, wide = self.table.set_index(["channel", "model"]), self.wide()
+        """Draw the conversions credited to each line by a few models; the interval on Markov."""
+        named = self._in_one_name()
+        lines, wide = named.table.set_index(["channel", "model"]), named.wide()
         drawn = lines.loc[[(c, m) for c in wide["channel"] for m in models if m in wide.columns]].reset_index()
         shown = (drawn["model"] == "markov") & (drawn["channel"] != UNATTRIBUTED)
         drawn = drawn.assign(low=drawn["low"].where(shown), high=drawn["high"].where(shown))
@@ -79,31 +91,49 @@ class Attribution:
 
     def findings(self, language: str, currency: str | None = None) -> list[str]:
         """Return sentences on who gets the credit, how sure that is, and what it is not."""
-        return wording.credit(self, language, currency)
+        return wording.credit(self._in_one_name(), language, currency)
+
+    def _in_one_name(self) -> "Attribution":
+        """Write channel and campaign into one name, for readers."""
+        if "campaign" not in self.table:
+            return self
+
+        def named(frame):
+            joined = frame["channel"].where(frame["campaign"] == "", frame["channel"] + " / " + frame["campaign"])
+            return frame.assign(channel=joined).drop(columns="campaign")
+
+        return replace(self, table=named(self.table), removal=named(self.removal))
 
 
-def attribute(journeys: Journeys, order: int = 1, half_life_days: float = 7.0, direct: str = "direct") -> Attribution:
+def attribute(
+    journeys: Journeys, order: int = 1, half_life_days: float = 7.0, direct: str = "direct", by: str = "channel"
+) -> Attribution:
     """Share the conversions among the channels of their journeys, by every model.
 
     `first`, `last`, `linear`: as they say. `last_non_direct`: the last channel but `direct`; all-direct journeys go to
     direct. `position`: 40% first, 40% last, 20% shared between; 50/50 with two. `time_decay`: weight 2^(-age /
     half-life). `markov`: removal effects v_i h_i / (N_ii p) of the absorbing chain of order 1, N = (I - Q)^-1, h = N r,
     v the row `start` of N, p = h[start] (Anderl et al. 2016, computed exactly, without simulation); credit is the
-    effect's share of the sum of effects. For value, r holds the mean value converted at each channel. `shapley`: the
-    game v(S) = conversions of journeys whose channels all lie in S; its Shapley value is an even split of each
-    conversion over its distinct channels. Intervals (90%) come from resampling 200 bags of users, unequal in number as
-    a draw deals them: they are those of sampling alone, for a quarter of the same kind with its own number of users,
-    not those of the choice of a rule.
+    effect's share of the sum of effects. For value, r holds the mean value converted at each channel. At order k a
+    state is the last k different channels, and a channel's removal takes every state that holds it; `order_choice`
+    says which order the journeys speak for. `shapley`: the game v(S) = conversions of journeys whose channels all lie
+    in S; its Shapley value is an even split of each conversion over its distinct channels. Intervals (90%) come from
+    resampling 200 bags of users, unequal in number as a draw deals them: they are those of sampling alone, for a
+    quarter of the same kind with its own number of users, not those of the choice of a rule. By campaign, a campaign
+    gets of its channel's credit the share that the same model gives it among the channel's campaigns where campaigns
+    take the place of channels.
 
     Parameters
     ----------
     journeys : Journeys
     order : int
-        Of the Markov chain; 1.
+        Of the Markov chain; 1 to 4.
     half_life_days : float
         Above 0; of `time_decay`, which is left out where journeys have no times.
     direct : str
         Name of the direct channel, whatever its case.
+    by : {"channel", "campaign"}
+        What the lines of the result are.
 
     Returns
     -------
@@ -112,7 +142,8 @@ def attribute(journeys: Journeys, order: int = 1, half_life_days: float = 7.0, d
     Raises
     ------
     ToolkitError
-        For another order, or a half-life that is not above 0.
+        For an order that is not available, or one whose states no integer can number; a half-life that is not above 0;
+        another `by`.
 
     Examples
     --------
@@ -124,56 +155,50 @@ def attribute(journeys: Journeys, order: int = 1, half_life_days: float = 7.0, d
     >>> result.table.loc[result.table["model"] == "markov", ["channel", "conversions"]].round(6).values.tolist()
     [['G', 2.4], ['M', 1.6], ['unattributed', 0.0]]
     """
-    if order != 1 or isinstance(order, bool):
-        raise ToolkitError(
-            f"attribute: order {order!r} is not available. This version computes order 1: write order=1."
-        )
+    order = checked_order(order, "attribute")
     if isinstance(half_life_days, bool) or not isinstance(half_life_days, int | float) or not 0 < half_life_days < 1e6:
         raise ToolkitError(
             f"attribute: half_life_days is {half_life_days!r}. Give a number of days above 0, such as 7."
         )
-    sums = journeys.aggregates(half_life_days, direct)
-    k = len(sums.channels)
-    counts, values = sums.transitions.sum(axis=0), sums.values.sum(axis=0)
-    conversions, attributed = counts[:, k].sum(), counts[1:, k].sum()
-    effects, shares, value_shares = _removal(counts, values)
-    drawn_effects, drawn = _resampled(sums)
-    if conversions == 0:
-        effects, drawn_effects = np.full(k, np.nan), np.full((1, k), np.nan)
-        drawn = {model: np.full((1, k + 1), np.nan) for model in drawn}
+    if by not in ("channel", "campaign"):
+        raise ToolkitError(f"attribute: by is {by!r}. Choose 'channel' or 'campaign'.")
+    sums = journeys.aggregates(half_life_days, direct, by="channel")
+    credited = _credited(journeys, sums, order, "channel")
+    lines = pd.DataFrame({"channel": list(sums.players)}, dtype="str")
+    if by == "campaign":
+        sums = journeys.aggregates(half_life_days, direct, by="campaign")
+        credited = _divided_among(credited, _credited(journeys, sums, order, "campaign"), sums)
+        lines = pd.DataFrame(list(sums.players), columns=["channel", "campaign"], dtype="str")
 
-    point = {model: credit.sum(axis=0) for model, credit in sums.credits.items()}
-    point["markov"] = np.column_stack([shares * attributed, value_shares * values[1:].sum()])
-    models = [model for model in MODELS if model in point]
-    credited = np.stack([np.vstack([point[model], [counts[0, k], values[0]]]) for model in models])
-    low, high = np.quantile(np.stack([drawn[model] for model in models]), [0.05, 0.95], axis=1)
-    table = pd.DataFrame(
-        {
-            "channel": [*sums.channels, UNATTRIBUTED] * len(models),
-            "model": np.repeat(models, k + 1),
-            "conversions": credited[:, :, 0].ravel(),
-            "value": credited[:, :, 1].ravel(),
-            "low": low.ravel(),
-            "high": high.ravel(),
-        }
+    points, draws = credited.points, credited.draws
+    low, high = interval(np.stack([draws[model] for model in points], axis=1))
+    everything = pd.concat([lines, pd.DataFrame({"channel": [UNATTRIBUTED]})], ignore_index=True).fillna("")
+    table = pd.concat([everything] * len(points), ignore_index=True).assign(
+        model=np.repeat(list(points), len(everything)),
+        conversions=np.concatenate([point[:, 0] for point in points.values()]),
+        value=np.concatenate([point[:, 1] for point in points.values()]),
+        low=low[:, :, 0].ravel(),
+        high=high[:, :, 0].ravel(),
+        value_low=low[:, :, 1].ravel(),
+        value_high=high[:, :, 1].ravel(),
     )
-    low, high = np.quantile(drawn_effects, [0.05, 0.95], axis=0)
-    removal = pd.DataFrame({"channel": list(sums.channels), "removal_effect": effects, "low": low, "high": high})
-    leads = (
-        drawn["markov"][:, :k].argmax(axis=1) == point["markov"][:, 0].argmax() if attributed else np.array([np.nan])
-    )
-    status = "few_conversions" if attributed < FEW_CONVERSIONS else "ok"
-    if attributed == 0:
-        status = "no_conversions" if conversions == 0 else "nothing_attributed"
+    low, high = interval(credited.effect_draws)
+    attributed = points["markov"][:-1, 0]
+    leads = draws["markov"][:, :-1, 0].argmax(axis=1) == attributed.argmax() if attributed.any() else [np.nan]
+    status = "few_conversions" if attributed.sum() < FEW_CONVERSIONS else "ok"
+    if not attributed.any():
+        status = "nothing_attributed" if points["markov"][-1, 0] else "no_conversions"
+    passes = sums.transitions
     return Attribution(
         table=table,
-        removal=removal,
+        removal=lines.assign(removal_effect=credited.effects, low=low, high=high),
         journeys=journeys.table,
         status=status,
-        leader_share=float(leads.mean()),
-        has_nulls=bool(counts[:, k + 1].sum() > 0),
+        leader_share=float(np.mean(leads)),
+        has_nulls=bool(passes.loc[passes["target"] == len(sums.players) + 1, "count"].sum() > 0),
         order=order,
         half_life_days=float(half_life_days),
+        draws=draws,
     )
 
 
@@ -231,58 +256,79 @@ def lookback_sensitivity(
     return wide.loc[[*ranking.index, UNATTRIBUTED]].rename_axis("channel").reset_index()
 
 
-def _removal(counts: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return removal effects, and the shares of credit in conversions and in value.
+@dataclass(frozen=True, eq=False)
+class _Credited:
+    """Credit of K players, `unattributed` last, and removal effects: points, and draws in R resamples."""
 
-    Parameters
-    ----------
-    counts : array (..., 1 + K, K + 2)
-    values : array (..., 1 + K)
-
-    Returns
-    -------
-    three arrays (..., K)
-    """
-    k = counts.shape[-1] - 2
-    leaving = counts.sum(axis=-1)
-    chance = _divided(counts, leaving[..., None])
-    inverse = np.linalg.inv(np.eye(k) - chance[..., 1:, :k])
-    visits = (chance[..., :1, :k] @ inverse)[..., 0, :]
-    loops = np.diagonal(inverse, axis1=-2, axis2=-1)
-    through = visits * (inverse @ chance[..., 1:, k, None])[..., 0] / loops
-    converted = (chance[..., 0, :k] * (inverse @ chance[..., 1:, k, None])[..., 0]).sum(axis=-1) + chance[..., 0, k]
-    shares = _divided(through, through.sum(axis=-1, keepdims=True))
-    reward = _divided(values[..., 1:], leaving[..., 1:])
-    worth = visits * (inverse @ reward[..., None])[..., 0] / loops
-    positive = (values[..., 1:] >= 0).all(axis=-1, keepdims=True) & (worth.sum(axis=-1, keepdims=True) > 0)
-    value_shares = np.where(positive, _divided(worth, worth.sum(axis=-1, keepdims=True)), shares)
-    return _divided(through, converted[..., None]), shares, value_shares
+    points: dict[str, np.ndarray]
+    draws: dict[str, np.ndarray]
+    effects: np.ndarray
+    effect_draws: np.ndarray
 
 
-def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Divide, with 0 where there is nothing to divide by."""
-    return np.divide(above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below != 0)
-
-
-@cache
-def _weights() -> np.ndarray:
-    """How often each bag is drawn in each resample (R, B); the same on every call."""
-    return np.random.default_rng(_SEED).multinomial(BAGS, np.full(BAGS, 1 / BAGS), size=RESAMPLES).astype(float)
-
-
-def _resampled(sums: Aggregates) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Resample bags of users: removal effects (R, K), and conversions credited by model (R, K + unattributed)."""
-    k = len(sums.channels)
-    weights = _weights()
-    unattributed = weights @ sums.transitions[:, 0, k]
-    drawn = {
-        model: np.column_stack([weights @ credit[:, :, 0], unattributed]) for model, credit in sums.credits.items()
+def _credited(journeys: Journeys, sums: Aggregates, order: int, by: str) -> _Credited:
+    """Credit players by every model: points (K + 1, 2), draws (R, K + 1, 2)."""
+    k, bags = len(sums.players), len(sums.unattributed)
+    passes = sums.transitions if order == 1 else journeys.transitions(order, by)
+    removed = removal(passes, k, order)
+    ends = sums.transitions[(sums.transitions["target"] == k) & (sums.transitions["origin"] > 0)]
+    attributed = np.stack(
+        [np.bincount(ends["bag"].to_numpy(np.int64), ends[name], minlength=bags) for name in ("count", "value")], axis=1
+    )
+    points = {name: credit.sum(axis=0) for name, credit in sums.credits.items()}
+    draws = {
+        name: (weights() @ credit.reshape(bags, -1)).reshape(RESAMPLES, k, 2) for name, credit in sums.credits.items()
     }
-    effects, credited = [], []
-    for part in np.array_split(weights, max(1, RESAMPLES * (k + 2) ** 2 // 2_000_000)):
-        counts = (part @ sums.transitions.reshape(BAGS, -1)).reshape(-1, 1 + k, k + 2)
-        effect, shares, _ = _removal(counts, part @ sums.values)
-        effects.append(effect)
-        credited.append(shares * counts[:, 1:, k].sum(axis=1, keepdims=True))
-    drawn["markov"] = np.column_stack([np.concatenate(credited), unattributed])
-    return np.concatenate(effects), drawn
+    points["markov"] = removed.shares * attributed.sum(axis=0)
+    draws["markov"] = removed.share_draws * (weights() @ attributed)[:, None]
+
+    unattributed, unattributed_draws = sums.unattributed.sum(axis=0), (weights() @ sums.unattributed)[:, None]
+    models = [model for model in MODELS if model in points]
+    points = {model: np.vstack([points[model], unattributed]) for model in models}
+    draws = {model: np.concatenate([draws[model], unattributed_draws], axis=1) for model in models}
+    effects, effect_draws = removed.effects, removed.effect_draws
+    if points["markov"][:, 0].sum() == 0:
+        draws = {model: np.full_like(drawn, np.nan) for model, drawn in draws.items()}
+        effects, effect_draws = np.full(k, np.nan), np.full((RESAMPLES, k), np.nan)
+    return _Credited(points, draws, effects, effect_draws)
+
+
+def _divided_among(channels: _Credited, campaigns: _Credited, sums: Aggregates) -> _Credited:
+    """Divide each channel's credit among its campaigns as the model does where they are the players.
+
+    For the models that give each touchpoint its share, that is the credit of the campaigns as it stands. Where a model
+    gives a channel's campaigns nothing, they share by their passes; where they have value of both signs, by their
+    conversions.
+    """
+    k, channel = len(sums.players), sums.channel_of
+    leaving = sums.transitions[sums.transitions["origin"] > 0]
+    passes = np.bincount(leaving["origin"].to_numpy(np.int64) - 1, leaving["count"], minlength=k)
+    passes = _share_within(passes, channel, np.ones(k) / _within(np.ones(k), channel))
+
+    def divided(channel_credit, credit):
+        own, whole = credit[..., :-1, :], channel_credit[..., channel, :]
+        by_conversions = _share_within(own[..., 0], channel, passes)
+        one_sign = np.abs(_within(own[..., 1], channel)) > (1 - 1e-9) * _within(np.abs(own[..., 1]), channel)
+        by_value = np.where(one_sign, _share_within(own[..., 1], channel, by_conversions), by_conversions)
+        share = np.stack([by_conversions, by_value], axis=-1)
+        return np.concatenate([share * whole, channel_credit[..., -1:, :]], axis=-2)
+
+    nested = {
+        model: (divided(channels.points[model], campaigns.points[model]), divided(channels.draws[model], drawn))
+        for model, drawn in campaigns.draws.items()
+        if model in _OF_WHOLE_JOURNEYS
+    }
+    points = campaigns.points | {model: point for model, (point, _draws) in nested.items()}
+    draws = campaigns.draws | {model: drawn for model, (_point, drawn) in nested.items()}
+    return replace(campaigns, points=points, draws=draws)
+
+
+def _share_within(amounts: np.ndarray, channel: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Return each player's share (..., K) of its channel, or another where the channel has nothing."""
+    total = _within(amounts, channel)
+    return np.divide(amounts, total, out=np.broadcast_to(otherwise, amounts.shape).copy(), where=total != 0)
+
+
+def _within(amounts: np.ndarray, channel: np.ndarray) -> np.ndarray:
+    """Sum (..., K) over the players of each player's channel."""
+    return amounts @ (channel[:, None] == channel).astype(float)

@@ -364,9 +364,9 @@ def test_look_backs_take_the_half_life_and_the_name_of_the_direct_channel():
 # bad input
 
 
-@pytest.mark.parametrize("order", [0, 2, True, "1"])
-def test_only_order_1_is_available(order):
-    with pytest.raises(ToolkitError, match="order 1"):
+@pytest.mark.parametrize("order", [0, 5, True, "1", 1.5])
+def test_the_order_is_1_to_4(order):
+    with pytest.raises(ToolkitError, match="from 1 to 4"):
         attribute(journeys_from_paths(paths(("a", 1, 0))), order=order)
 
 

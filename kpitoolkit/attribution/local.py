@@ -24,9 +24,13 @@ _CONVERTED, _NULL, _OPEN, _UNATTRIBUTED = range(len(STATES))
 
 @dataclass(frozen=True)
 class _Rules:
+    """Bounds and look-back in microseconds; the places of nodes and units, as met, in the order of their names."""
+
     start: int
     end: int
     lookback: int
+    nodes: np.ndarray
+    units: np.ndarray
 
 
 def from_tables(
@@ -84,11 +88,12 @@ def from_tables(
     dealt = ingest.Dealt(contacts.dealt.parts)
     dealt.add(orders)
     del orders
-    rules = _Rules(*bounds, lookback)
+    of_units = np.argsort(np.argsort(np.array(list(units or []), dtype=object)))
+    rules = _Rules(*bounds, lookback, place, of_units)
 
     def one(part: int) -> tuple[Part, dict[str, int]]:
         bags = contacts.dealt.bags(part)
-        return _built(contacts.dealt.take(part), dealt.take(part), place, bags, rules)
+        return _built(contacts.dealt.take(part), dealt.take(part), bags, rules)
 
     built = _mapped(one, range(dealt.parts))
     parts = [part for part, _ in built]
@@ -141,18 +146,18 @@ def _each_once(orders: ingest.Rows, window: int, bounds: tuple[int, int]) -> tup
 
 
 def _built(
-    contacts: ingest.Rows, orders: ingest.Rows, place: np.ndarray, bags: tuple[int, int], rules: _Rules
+    contacts: ingest.Rows, orders: ingest.Rows, bags: tuple[int, int], rules: _Rules
 ) -> tuple[Part, dict[str, int]]:
     """Build the journeys of one part, and count what does not count."""
     guests = orders[orders.is_guest & (orders.time >= rules.start)]
     guests = guests[np.lexsort((guests.order, guests.key))]
     orders = orders[~orders.is_guest]
     n = len(contacts)
-    user, keys = _users(contacts, orders)
+    user, keys = _users(contacts, orders, rules.units)
     order = np.lexsort((orders.order, orders.time, user[n:]))
     orders, buyer = orders[order], user[n:][order]
     steps, ends, to_time = _moments(user[:n], contacts.time, buyer, orders.time)
-    steps, node, repeated = _in_order(steps, place[contacts.node])
+    steps, node, repeated = _in_order(steps, rules.nodes[contacts.node])
     user, time = to_time(steps)
     n = len(steps)
 
@@ -213,7 +218,9 @@ def _built(
         conversions=np.concatenate([conversions[in_period], np.ones(len(guests)), nothing[len(guests) :]]),
         value=np.concatenate([value[in_period], guests.value, nothing[len(guests) :]]),
         nulls=state == _NULL,
-        node=np.concatenate([node[credited], node[rest][of_open], node[rest][~of_open]]).astype(_smallest(len(place))),
+        node=np.concatenate([node[credited], node[rest][of_open], node[rest][~of_open]]).astype(
+            _smallest(len(rules.nodes))
+        ),
         age=np.concatenate([age[credited], rules.end - rest_time[of_open]]),
     )
     return part, counts
@@ -223,15 +230,14 @@ def _smallest(count: int) -> np.dtype:
     return np.min_scalar_type(max(count - 1, 0))
 
 
-def _users(contacts: ingest.Rows, orders: ingest.Rows) -> tuple[np.ndarray, np.ndarray]:
+def _users(contacts: ingest.Rows, orders: ingest.Rows, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number the users of both tables by key, and by unit where there are units; return numbers, and keys of each."""
     code, keys = pd.factorize(np.concatenate([contacts.key, orders.key]), sort=True)
-    if "unit" not in contacts.arrays:
+    if not len(units):
         return code, keys
-    unit = np.concatenate([contacts.unit, orders.unit])
-    count = int(unit.max(initial=0)) + 1
-    code, pairs = pd.factorize(code * count + unit, sort=True)
-    return code, keys[pairs // count]
+    unit = units[np.concatenate([contacts.unit, orders.unit])]
+    code, pairs = pd.factorize(code * len(units) + unit, sort=True)
+    return code, keys[pairs // len(units)]
 
 
 def _moments(user: np.ndarray, time: np.ndarray, buyer: np.ndarray, bought: np.ndarray):

@@ -4,12 +4,12 @@ Parameters hold a name only; the URL, with whatever it needs to log in, is read 
 ``KPITOOLKIT_CONNECTION_<NAME>``. Nothing is written but temporary tables, and no message shows user, password or query.
 """
 
-import atexit
 import contextlib
 import os
 import re
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ SCHEMES = ("duckdb", "postgres", "postgresql", "spark", "bigquery", "snowflake",
 LAZY = frozenset({"touchpoints"})
 _URL = re.compile(
     r"(?P<scheme>[a-z]+)://(?:(?P<user>[^:/?#@\s]*)(?::(?P<password>[^/?#@\s]*))?@)?(?P<host>[^/?#@\s]*?)(?::(?P<port>\d+))?"
-    r"(?P<path>/[^?#@\s]*)?(?:\?(?P<query>[^#\s]*))?"
+    r"(?P<path>/[^?#@\s]*)?(?:\?(?P<query>[^#@\s]*))?"
 )
 _TEXTS = ("text", "id", "quarter", "month", "currency")
 _CONNECT_SECONDS = 10
@@ -38,7 +38,7 @@ _LOCK = threading.RLock()
 class _Opened:
     url: str
     backend: object
-    close: Callable[[], None]
+    end: weakref.finalize
 
 
 _OPENED: dict[str, _Opened] = {}
@@ -91,16 +91,22 @@ def open(name: str):
 
 
 def close(name: str | None = None) -> None:
-    """Close one connection, or all; one that is not open is left alone."""
+    """Close one connection, or all, once nothing that was read lazily is in use; one that is not open is left alone."""
     with _LOCK:
         for known in [name] if name else list(_OPENED):
             kept = _OPENED.pop(known, None)
             if kept:
-                with contextlib.suppress(Exception):
-                    kept.close()
+                kept.end()
 
 
-atexit.register(close)
+def _opened(url: str, backend, disconnect: Callable[[], None]) -> _Opened:
+    """Keep a backend until it is closed or the process ends; then after the temporary tables that were made later."""
+
+    def end() -> None:
+        with contextlib.suppress(Exception):
+            disconnect()
+
+    return _Opened(url, backend, weakref.finalize(backend, end))
 
 
 def redact(url: str) -> str:
@@ -157,7 +163,7 @@ def _connected(name: str, variable: str, url: str) -> _Opened:
             f"{where}: no connection: {_said(error, url)}. Check {variable}, that the server runs, that this machine "
             "may reach it, and that the account may log in"
         ) from None
-    return _Opened(url, backend, backend.disconnect)
+    return _opened(url, backend, backend.disconnect)
 
 
 def _duckdb(url: str, where: str):
@@ -208,7 +214,7 @@ def _spark(url: str, where: str) -> _Opened:
                 f"{where}: this process runs Spark on {running.sparkContext.master} already, and has room for one. "
                 "Stop that session, or use another process"
             )
-        return _Opened(url, ibis.pyspark.connect(running), lambda: None)
+        return _opened(url, ibis.pyspark.connect(running), lambda: None)
     home = os.environ.get("JAVA_HOME")
     if not (Path(home, "bin", "java").exists() if home else shutil.which("java")):
         raise ToolkitError(
@@ -225,7 +231,7 @@ def _spark(url: str, where: str) -> _Opened:
     for key, value in settings.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
-    return _Opened(url, ibis.pyspark.connect(session), session.stop)
+    return _opened(url, ibis.pyspark.connect(session), session.stop)
 
 
 def _said(error: Exception, url: str) -> str:

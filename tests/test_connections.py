@@ -10,7 +10,7 @@ import duckdb
 import ibis
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kpitoolkit import connections, parameters, tables
@@ -109,6 +109,16 @@ def test_a_connection_is_opened_once_and_again_once_it_was_closed(place):
     assert str(first.raw_sql("SELECT current_setting('TimeZone')").fetchall()[0][0]) == "UTC"
     connections.close()
     assert connections.open("warehouse") is not first
+
+
+def test_a_process_may_end_without_closing(place):
+    script = (
+        "from kpitoolkit import connections\n"
+        "kept = connections.table('warehouse', 'orders').cache()\n"
+        "print(kept.count().execute())"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("2\n", "")
 
 
 def test_nothing_is_read_by_check_but_columns(place, monkeypatch):
@@ -337,6 +347,8 @@ WORD = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_
 
 
 @given(user=WORD, password=WORD, query=WORD)
+@example(user="4321", password="432?", query="4321")
+@settings(max_examples=300)
 def test_no_part_of_a_secret_is_left_in_a_redacted_url(user, password, query):
     shown = connections.redact(
         f"postgres://{quote(user, safe='')}:{quote(password, safe='')}@[::1]:5432/shop?k={query}"

@@ -171,16 +171,17 @@ def attribute(
         lines = pd.DataFrame(list(sums.players), columns=["channel", "campaign"], dtype="str")
 
     points, draws = credited.points, credited.draws
-    low, high = interval(np.stack([draws[model] for model in points], axis=1))
+    bounds = {model: interval(draws[model]) for model in points}
+    low, high = (np.concatenate([bound[at] for bound in bounds.values()]) for at in (0, 1))
     everything = pd.concat([lines, pd.DataFrame({"channel": [UNATTRIBUTED]})], ignore_index=True).fillna("")
     table = pd.concat([everything] * len(points), ignore_index=True).assign(
         model=np.repeat(list(points), len(everything)),
         conversions=np.concatenate([point[:, 0] for point in points.values()]),
         value=np.concatenate([point[:, 1] for point in points.values()]),
-        low=low[:, :, 0].ravel(),
-        high=high[:, :, 0].ravel(),
-        value_low=low[:, :, 1].ravel(),
-        value_high=high[:, :, 1].ravel(),
+        low=low[:, 0],
+        high=high[:, 0],
+        value_low=low[:, 1],
+        value_high=high[:, 1],
     )
     low, high = interval(credited.effect_draws)
     attributed = points["markov"][:-1, 0]

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpitoolkit.attribution import attribute, journeys, journeys_from_paths, lookback_sensitivity
+from kpitoolkit.attribution.resampling import weights
 from kpitoolkit.errors import ToolkitError
+from tests.attribution.chains_by_hand import lost, transitions
 
 PERIOD = ("2026-07-01", "2026-09-30")
 
@@ -63,6 +65,20 @@ def test_reference_c(twelve_channels):
     }  # fmt: skip
     assert credit(result, "markov") == pytest.approx(expected, abs=0.0051)
     assert "time_decay" not in set(result.table["model"])
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (2, [5724.80, 2425.79, 5.18, 618.58, 3400.67, 176.52, 3782.34, 264.63, 1170.58, 2.11, 1845.30, 368.49]),
+        (3, [5812.93, 2400.73, 5.33, 622.22, 3394.59, 180.72, 3782.76, 263.69, 1141.48, 2.15, 1813.26, 365.14]),
+    ],
+)
+def test_reference_c_at_higher_orders(twelve_channels, order, expected):
+    """From the chain solved anew without each channel's states."""
+    result = attribute(journeys_from_paths(twelve_channels), order=order)
+    assert result.order == order
+    assert list(credit(result, "markov").values()) == pytest.approx([*expected, 0], abs=0.0051)
 
 
 def test_heuristics_by_hand():
@@ -170,6 +186,35 @@ def test_shapley_equals_the_average_over_all_orders_of_the_channels(lines):
     found = credit(attribute(built), "shapley")
     del found["unattributed"]
     assert found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+@given(lines=random_paths.filter(usable))
+@settings(max_examples=25, deadline=None)
+def test_credit_at_higher_orders_equals_that_of_the_chain_without_the_channel(order, lines):
+    built = journeys_from_paths(paths(*lines))
+    walks = [([built.channels.index(name) for name in path.split(" > ") if name], c, n) for path, c, n in lines]
+    effects, _taken = lost([(0, walk, c, n, 0.0) for walk, c, n in walks], len(built.channels), order)
+    result = attribute(built, order=order)
+    assert result.removal["removal_effect"].to_numpy() == pytest.approx(effects, abs=1e-9)
+    attributed = sum(c for walk, c, _ in walks if walk)
+    if attributed:
+        found = list(credit(result, "markov").values())[:-1]
+        assert found == pytest.approx(effects / effects.sum() * attributed, abs=1e-8)
+
+
+@given(random_paths.filter(usable))
+@settings(max_examples=25, deadline=None)
+def test_transitions_of_any_order_equal_a_plain_loop(lines):
+    built = journeys_from_paths(paths(*lines))
+    walks = [([built.channels.index(name) for name in path.split(" > ") if name], c, n) for path, c, n in lines]
+    for order in (1, 2, 3):
+        keys = ["origin", "target"]
+        found = built.transitions(order).groupby(keys)[["count", "value"]].sum()
+        expected = transitions([(0, walk, c, n, 10.0 * c) for walk, c, n in walks], len(built.channels), order)
+        pd.testing.assert_frame_equal(
+            found[found["count"] > 0], expected.set_index(keys)[["count", "value"]], check_dtype=False
+        )
 
 
 def test_heuristics_equal_a_plain_loop():
@@ -305,6 +350,23 @@ def test_intervals_narrow_with_the_square_root_of_the_customers():
         return (line["high"] - line["low"]) / line["conversions"]
 
     assert width(1) / width(100) == pytest.approx(10, rel=0.3)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_every_resample_sums_to_its_conversions_and_value_and_gives_the_intervals(order):
+    valued = paths(("a > b > a", 31, 50, 700.0), ("b", 40, 90, 300.0), ("c > a", 6, 2, 80.0), ("", 9, 0, 50.0))
+    built = journeys_from_paths(valued)
+    result = attribute(built, order=order)
+    ends = built.transitions(1).query("target == 3").groupby("bag")[["count", "value"]].sum().reindex(range(200))
+    drawn = weights() @ ends.fillna(0).to_numpy()
+    for model, draws in result.draws.items():
+        assert draws.shape == (1000, 4, 2)
+        assert draws.sum(axis=1) == pytest.approx(drawn, rel=1e-9)
+        assert (draws >= 0).all()
+        lines = result.table[result.table["model"] == model]
+        found = lines[["low", "value_low", "high", "value_high"]].to_numpy().reshape(-1, 2, 2)
+        assert found.swapaxes(0, 1) == pytest.approx(np.quantile(draws, [0.05, 0.95], axis=0))
+    assert list(result.table)[:6] == ["channel", "model", "conversions", "value", "low", "high"]
 
 
 def test_wide_ranks_channels_by_markov():

@@ -117,6 +117,7 @@ class Parameters(BaseModel):
     basis: str = ""
     lookback_days: int = Field(default=30, ge=1, le=365)
     half_life_days: float = Field(default=7.0, gt=0, le=365, allow_inf_nan=False)
+    markov_order: int = Field(default=1, ge=1, le=4)
     frequency: Literal["week", "quarter"] = "week"
     regression_periods: int = Field(default=156, ge=4, le=1040)
     contribution_margin_share: Share = 0.40

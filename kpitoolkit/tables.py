@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from pydantic import ValidationError
 
 from kpitoolkit import connections
-from kpitoolkit.contracts import CONTRACTS, GROUP_UNIT
+from kpitoolkit.contracts import CONTRACTS, GROUP_UNIT, kind_of
 from kpitoolkit.errors import Faults, ToolkitError, suggest
 from kpitoolkit.readers import read_table
 from kpitoolkit.sources import Source
@@ -181,6 +183,40 @@ def read(workspace: Workspace, names: Iterable[str]) -> dict[str, pd.DataFrame]:
     if faults:
         raise Faults(f"data of {workspace.unit}", faults)
     return frames
+
+
+def scan(workspace: Workspace, name: str) -> "pd.DataFrame | Path | object":
+    """Return a table in the form that needs the least memory: where it is, if it can be read there piece by piece.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    name : str
+        Name of a contract.
+
+    Returns
+    -------
+    Path, Ibis table or DataFrame
+        The path of a Parquet file whose columns already have the contract's names and types, with the rows of all
+        units, not yet checked; otherwise what `read` returns.
+
+    Raises
+    ------
+    Faults
+        As `read`.
+    """
+    folder, declared_sources = sources(workspace)
+    source = declared_sources.get(name)
+    path = folder / source.file if source and source.file else None
+    if path is None or path.suffix != ".parquet" or not path.is_file() or source.columns or source.timezone != "UTC":
+        return read(workspace, [name])[name]
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError):
+        return read(workspace, [name])[name]
+    times = [column for column in CONTRACTS[name].schema.columns if kind_of(CONTRACTS[name], column) == "time"]
+    fits = all(column in schema.names and pa.types.is_timestamp(schema.field(column).type) for column in times)
+    return path if fits else read(workspace, [name])[name]
 
 
 _LONGEST_PAUSE_DAYS = {"ad_spend": 10, "touchpoints": 14, "ledger": 31, "orders": 30, "platform_claims": 30}

@@ -168,7 +168,7 @@ def conversions_from_orders(orders: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        order_id, user_id, time, value (currency units), one row a paid order.
+        order_id, user_id, time, value (currency units), and unit if the orders have it; one row a paid order.
 
     Raises
     ------
@@ -187,7 +187,8 @@ def conversions_from_orders(orders: pd.DataFrame) -> pd.DataFrame:
     require_one_currency(orders, is_paid)
     paid = orders.loc[is_paid].reset_index(drop=True)
     columns = {"order_id": paid["order_id"], "user_id": paid["customer_id"], "time": paid["time"]}
-    return pd.DataFrame(columns | {"value": paid["gross_cents"].astype("float64") / 100})
+    columns |= {"value": paid["gross_cents"].astype("float64") / 100}
+    return pd.DataFrame(columns | ({"unit": paid["unit"]} if "unit" in paid else {}))
 
 
 def journeys(
@@ -210,12 +211,13 @@ def journeys(
 
     Parameters
     ----------
-    touchpoints : DataFrame
+    touchpoints : DataFrame, str, Path or Ibis table
         user_id (text or whole numbers), time (UTC), channel, optionally campaign and unit; one row a contact, in any
-        order.
-    conversions : DataFrame
+        order. A text or Path leads to a Parquet file, a folder of them, or a pattern (`exports/2026-*.parquet`); files
+        are read in batches and may be larger than memory.
+    conversions : DataFrame, str, Path or Ibis table
         order_id, user_id, time (UTC), value (currency units), optionally unit; with those before the period as far as
-        they are known.
+        they are known. With touchpoints in an Ibis table: one of the same connection, or a DataFrame.
     lookback_days : float
         Above 0.
     period : (first day, last day), optional

@@ -207,7 +207,14 @@ def band_of(results: Mapping[float, Sequence[Attribution]], default_lookback_day
     Returns
     -------
     TruthBand
+
+    Raises
+    ------
+    ToolkitError
+        For credit by campaign.
     """
+    if any("campaign" in result.table for each in results.values() for result in each):
+        raise ToolkitError("truth band: the credit is by campaign. Make it with attribute(journeys, by='channel').")
     default_days = max(results) if default_lookback_days is None else default_lookback_days
     default_model = _markov_name(results[default_days][0].order)
     cells = _cells(results)

@@ -87,7 +87,7 @@ def findings(band, language: str) -> list[str]:
     if len(channels) > 1 and leader["rank_worst"] == 1:
         found.append(
             _(
-                "{channel} comes first under each of the {cells} combinations of rule and look-back, beyond the chance"
+                "Under each of the {cells} combinations of rule and look-back {channel} comes first, beyond the chance"
                 " of the sample: {default} conversions by {rule} at {days}, between {lowest} and {highest} by the"
                 " others."
             ).format(**values)
@@ -127,8 +127,8 @@ def findings(band, language: str) -> list[str]:
                 " between the ends of one figure's 90% interval: the choice of rule and look-back weighs {times} times"
                 " as much as the chance of the sample."
             ).format(
-                spread=count(spread, language),
-                chance=count(chance, language),
+                spread=text.number(float(spread), language, 0 if spread >= 10 else 1),
+                chance=text.number(float(chance), language, 0 if chance >= 10 else 1),
                 times=text.number(float(spread / chance), language, 1),
             )
         )
@@ -155,13 +155,16 @@ def _rankings(band, language: str) -> list[str]:
         )
     ]
     place = {channel: at for at, channel in enumerate(band.summary["channel"])}
-    turned = pairs[(pairs["verdict"] == "changes_with_rule")]
-    turned = turned[turned["second"].map(place) - turned["first"].map(place) == 1]
-    if len(turned):
-        pair = turned.iloc[0]
+    turned = [
+        pair
+        for pair in pairs[pairs["verdict"] == "changes_with_rule"].to_dict("records")
+        if place[pair["second"]] - place[pair["first"]] == 1
+    ]
+    if turned:
+        pair = turned[0]
         found.append(
             _(
-                "{first} is before {second} in {agreeing} of {cells} combinations: which of the two has more credit is"
+                "In {agreeing} of {cells} combinations {first} is before {second}: which of the two has more credit is"
                 " the rule's answer, not the data's."
             ).format(
                 first=text.label(pair["first"], language),

@@ -11,6 +11,7 @@ from kpitoolkit import money, plots
 from kpitoolkit.attribution import cost_wording
 from kpitoolkit.attribution.checks import UNATTRIBUTED
 from kpitoolkit.attribution.models import Attribution
+from kpitoolkit.attribution.resampling import interval
 from kpitoolkit.errors import Faults, suggest
 
 DRAWN = 20
@@ -28,7 +29,8 @@ class CostAndReturn:
         conversions, conversions_low, conversions_high (credited; 90% interval), cost_per_conversion_cents,
         cost_low_cents, cost_high_cents, value_cents (credited order value), attributed_roas, roas_low, roas_high, and
         where claims were given claimed_conversions, claimed_value_cents, claimed_roas, claimed_over_attributed (value
-        claimed over value credited). Cents are Int64. What cannot be computed is missing, never zero.
+        claimed over value credited), and where a band was given roas_lowest, roas_highest (figures over all its rules
+        and look-backs). Cents are Int64. What cannot be computed is missing, never zero.
 
         status: `ok`; `few_conversions` (the interval begins below one conversion: the cost of one has no upper bound);
         `no_conversions` (touchpoints, but no credit); `no_touchpoints` (spend that touchpoints cannot measure);
@@ -48,13 +50,21 @@ class CostAndReturn:
         """How `pages.table` writes the columns: names of campaigns as they are, not as keys."""
         whole = dict.fromkeys(("conversions", "conversions_low", "conversions_high"), "number0")
         cost = dict.fromkeys(("cost_per_conversion_cents", "cost_low_cents", "cost_high_cents"), "money2")
-        names = ("attributed_roas", "roas_low", "roas_high", "claimed_roas", "claimed_over_attributed")
-        return whole | cost | dict.fromkeys(names, "number2") | {"campaign": "text"}
+        ratios = [name for name in self.table if "roas" in name or name == "claimed_over_attributed"]
+        return whole | cost | dict.fromkeys(ratios, "number2") | {"campaign": "text"}
 
     def shown(self) -> pd.DataFrame:
         """Return the columns that a page has room for."""
         chosen = ("spend_cents", "conversions", "cost_per_conversion_cents", "attributed_roas", "roas_low", "roas_high")
-        columns = [*_KEYS[self.by], *chosen, "claimed_roas", "claimed_over_attributed", "status"]
+        columns = [
+            *_KEYS[self.by],
+            *chosen,
+            "roas_lowest",
+            "roas_highest",
+            "claimed_roas",
+            "claimed_over_attributed",
+            "status",
+        ]
         return self.table[[column for column in columns if column in self.table]]
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
@@ -65,8 +75,9 @@ class CostAndReturn:
             name=[cost_wording.name(row, language) for row in drawn.to_dict("records")],
             reason=[cost_wording.reason(status, language) for status in drawn["status"]],
         )
+        span = ("roas_lowest", "roas_highest") if "roas_lowest" in drawn else None
         claimed = "claimed_roas" if "claimed_roas" in drawn and drawn["claimed_roas"].notna().any() else None
-        title, attributed, said, parity = cost_wording.chart(self, language)
+        title, words, parity = cost_wording.chart(self, language)
         return plots.against(
             drawn,
             "name",
@@ -74,7 +85,8 @@ class CostAndReturn:
             "roas_low",
             "roas_high",
             claimed,
-            (attributed, said),
+            words,
+            span=span,
             reference=1.0,
             reference_label=parity,
             reason="reason",
@@ -100,6 +112,7 @@ def cost_and_return(
     fx_rates: pd.DataFrame | None = None,
     group_currency: str = "EUR",
     platforms_including_vat: Mapping[str, float] | None = None,
+    band: pd.DataFrame | None = None,
 ) -> CostAndReturn:
     """Hold spend against the credit of one rule.
 
@@ -133,6 +146,9 @@ def cost_and_return(
     platforms_including_vat : mapping of str to float, optional
         VAT rate inside a platform's reported spend; it is taken out, row by row, half to even. Claims and order values
         stay gross.
+    band : DataFrame, optional
+        `TruthBand.table` of the same conversions, by channel: the interval of one rule does not say how far the figure
+        depends on the rule.
 
     Returns
     -------
@@ -158,6 +174,8 @@ def cost_and_return(
     2   email        no_spend                       <NA>              NaN
     """
     faults = _faults(result, spend, claims, model, by, period, currency)
+    if band is not None and by == "campaign":
+        faults.append("the truth band is by channel: leave it out of costs by campaign.")
     if faults:
         raise Faults("cost and return", faults)
     keys = _KEYS[by]
@@ -186,6 +204,9 @@ def cost_and_return(
     if claimed is not None:
         said = claimed.groupby(keys)["cents"].agg(claimed_conversions="size", claimed_value_cents="sum").reset_index()
         table = table.merge(said.astype({"claimed_conversions": "Int64"}), on=keys, how="outer")
+    if band is not None:
+        over_cells = band.groupby("channel")["value"].agg(value_lowest="min", value_highest="max")
+        table = table.merge(over_cells.reset_index(), on="channel", how="left")
     table = _ratios(table.astype({"spend_cents": "Int64"}))
     order = table.assign(_spend=table["spend_cents"].fillna(0), _credit=table["conversions"].fillna(-1.0))
     order = order.sort_values(["_spend", "_credit", *keys], ascending=[False, False, *[True] * len(keys)])
@@ -196,7 +217,7 @@ def cost_and_return(
 _COLUMNS = (
     "spend_cents", "conversions", "conversions_low", "conversions_high",
     "cost_per_conversion_cents", "cost_low_cents", "cost_high_cents",
-    "value_cents", "attributed_roas", "roas_low", "roas_high",
+    "value_cents", "attributed_roas", "roas_low", "roas_high", "roas_lowest", "roas_highest",
     "claimed_conversions", "claimed_value_cents", "claimed_roas", "claimed_over_attributed",
 )  # fmt: skip
 
@@ -241,9 +262,9 @@ def _ready(frame, name, amount, time, keys, period, into) -> tuple[pd.DataFrame,
         ("currency", frame["currency"].isna()),
     ):
         if wrong.any():
-            faults.append(f"{name}: {int(wrong.sum())} rows have no '{column}' (first: row {wrong.idxmax() + 1}).")
+            faults.append(f"{name}: {_counted(wrong)} without '{column}' (first: row {wrong.idxmax() + 1}).")
     if (below := frame[amount].lt(0).fillna(False)).any():
-        faults.append(f"{name}: {int(below.sum())} amounts are negative (first: row {below.idxmax() + 1}).")
+        faults.append(f"{name}: {_counted(below)} with a negative amount (first: row {below.idxmax() + 1}).")
     currency, fx_rates, group_currency = into
     cents = frame[amount].astype("Int64")
     foreign = (frame["currency"] != currency) & frame["currency"].notna()
@@ -258,7 +279,7 @@ def _ready(frame, name, amount, time, keys, period, into) -> tuple[pd.DataFrame,
             rate = money.rate_between(fx_rates, quarter, source, currency, group_currency)
             if rate is None:
                 todo = f"Add it to fx_rates, or keep the rows in {currency}."
-                faults.append(f"{name}: {len(rows)} rows of {quarter} are in {source}, which has no rate. {todo}")
+                faults.append(f"{name}: {quarter} has amounts in {source}, and fx_rates no rate for it. {todo}")
             else:
                 cents.loc[rows.index] = money.convert(cents.loc[rows.index], rate)
     frame = frame.assign(cents=cents)
@@ -278,10 +299,10 @@ def _credit(result: Attribution, model: str, keys: list[str]) -> pd.DataFrame:
     groups = lines.groupby(keys)
     number = groups.ngroup().to_numpy()
     sums = groups[["conversions", "value"]].sum()
-    member = np.zeros((len(number), len(sums)))
-    member[np.arange(len(number)), number] = 1.0
-    summed = np.einsum("rkf,kg->rgf", drawn, member)
-    low, high = np.quantile(summed, [0.05, 0.95], axis=0)
+    order = np.argsort(number, kind="stable")
+    starts = np.searchsorted(number[order], np.arange(len(sums)))
+    summed = np.add.reduceat(drawn[:, order], starts, axis=1) if len(sums) else drawn
+    low, high = interval(summed)
     bounds = {
         "conversions_low": low[:, 0],
         "conversions_high": high[:, 0],
@@ -297,7 +318,7 @@ def _spellings(credit, spend, claimed, keys) -> list[str]:
     written: dict[tuple, set[tuple]] = {}
     for frame in (credit, spend, claimed):
         if frame is not None:
-            for names in frame[keys].drop_duplicates().itertuples(index=False, name=None):
+            for names in frame[keys].dropna().drop_duplicates().itertuples(index=False, name=None):
                 written.setdefault(tuple(" ".join(n.split()).casefold() for n in names), set()).add(names)
     for spellings in written.values():
         if len(spellings) > 1:
@@ -325,11 +346,18 @@ def _ratios(table: pd.DataFrame) -> pd.DataFrame:
     table["attributed_roas"] = table["value"] * 100 / known
     table["roas_low"] = (table["value_low"] * 100 / known).where(credited)
     table["roas_high"] = (table["value_high"] * 100 / known).where(credited)
+    for end in ("lowest", "highest"):
+        if f"value_{end}" in table:
+            table[f"roas_{end}"] = (table[f"value_{end}"] * 100 / known).where(seen)
     if "claimed_value_cents" in table:
         claimed = table["claimed_value_cents"].astype("Float64").astype(float)
         table["claimed_roas"] = claimed / known
         table["claimed_over_attributed"] = claimed / (table["value"] * 100).where(table["value"] > 0)
     return table
+
+
+def _counted(wrong: pd.Series) -> str:
+    return "1 row" if wrong.sum() == 1 else f"{wrong.sum()} rows"
 
 
 def _cents(values: pd.Series) -> pd.Series:

@@ -16,14 +16,17 @@ def reason(status: str, language: str) -> str | None:
     return _("not measurable by touchpoints") if status == "no_touchpoints" else None
 
 
-def chart(found, language: str) -> tuple[str, str, str, str]:
-    """Return the title, what the two marks are, and what the dashed line is."""
+def chart(found, language: str) -> tuple[str, tuple[str, str, str], str]:
+    """Return the title, what the two marks and the light band are, and what the dashed line is."""
     _ = text.translator(language)
     rule = text.label(found.model, language)
     return (
         _("Order value for each {one} of spend").format(one=_one(found, language)),
-        _("attributed by {rule}, 90% interval").format(rule=rule),
-        _("claimed by the platform"),
+        (
+            _("attributed by {rule}, 90% interval").format(rule=rule),
+            _("claimed by the platform"),
+            _("all rules and look-backs"),
+        ),
         _("value equals spend"),
     )
 
@@ -47,6 +50,8 @@ def findings(found, language: str) -> list[str]:
     table = found.table
     measured = table[table["status"].isin(["ok", "few_conversions", "no_conversions"])]
     said = _returns(found, measured, language) + _costs(found, language)
+    if "roas_lowest" in table:
+        said += _span(found, language)
     if "claimed_over_attributed" in table:
         said += _claims(found, language)
     unmeasured = table[table["status"] == "no_touchpoints"]
@@ -118,6 +123,25 @@ def _returns(found, measured, language: str) -> list[str]:
     ]
 
 
+def _span(found, language: str) -> list[str]:
+    _ = text.translator(language)
+    judged = found.table[found.table["status"] == "ok"]
+    if not len(judged):
+        return []
+    row = judged.loc[(judged["roas_highest"] - judged["roas_lowest"]).idxmax()]
+    return [
+        _(
+            "These intervals hold for one rule. The choice of rule and look-back matters most for {channel}: between"
+            " {lowest} and {highest} for each {one} of spend."
+        ).format(
+            channel=name(row.to_dict(), language),
+            lowest=_amount(row["roas_lowest"], found, language),
+            highest=_amount(row["roas_highest"], found, language),
+            one=_one(found, language),
+        )
+    ]
+
+
 def _costs(found, language: str) -> list[str]:
     _ = text.translator(language)
     priced = found.table[found.table["status"] == "ok"]
@@ -148,8 +172,8 @@ def _claims(found, language: str) -> list[str]:
     widest = both.loc[both["claimed_over_attributed"].idxmax()]
     return [
         _(
-            "The platforms claim {claimed} of order value, {times} times the {credited} that {rule} credits to them;"
-            " the gap is widest for {channel}: {most} times."
+            "The platforms claim {claimed} of order value, {times} times what {rule} credits to them ({credited}); the"
+            " gap is widest for {channel}: {most} times."
         ).format(
             claimed=text.money(claimed, found.currency, language),
             times=text.number(float(claimed / credited), language, 2),

@@ -1,5 +1,6 @@
 """Charts of rows that show how far a figure may be wrong: bands of two depths, one figure against another's claim."""
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from kpitoolkit import text
@@ -15,6 +17,7 @@ from kpitoolkit.plots import canvas
 from kpitoolkit.plots.canvas import BLUE, DARK, GREY, INK, ORANGE
 
 _LIGHT, _DEEP, _PALE, _MIDDLE = "#c9dde4", "#6fa3b5", "#e3e6e9", "#b4bbc2"
+_NOTE = 108
 _BESIDE = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center_baseline"}
 
 
@@ -67,7 +70,7 @@ def bands(
     names, heights, centres = _rows(frame[label], language)
     grey = [name in aside for name in frame[label]]
     with canvas.style():
-        ax = canvas.axes(ax, 0.25 * heights.sum() + 0.75 + (0.15 if note else 0))
+        ax = canvas.axes(ax, _height(heights, note, 0.75))
         for row, (middle, low, high, lowest, highest) in enumerate(data.itertuples(index=False)):
             looks = (_PALE, _MIDDLE) if grey[row] else (_LIGHT, _DEEP)
             for left, right, height, colour in ((lowest, highest, 0.62, looks[0]), (low, high, 0.3, looks[1])):
@@ -94,8 +97,9 @@ def against(
     low: str,
     high: str,
     other: str | None,
-    words: tuple[str, str],
+    words: tuple[str, ...],
     *,
+    span: tuple[str, str] | None = None,
     reference: float | None = None,
     reference_label: str | None = None,
     reason: str | None = None,
@@ -116,7 +120,9 @@ def against(
     other : str, optional
         Column of what is said elsewhere; None: nothing is.
     words : tuple of str
-        What the mark and the other mark are, already in the reader's language.
+        What the mark, the other mark and the span are, already in the reader's language.
+    span : tuple of str, optional
+        Columns of two bounds beyond the interval, drawn light behind it.
     reference : float, optional
         Where the dashed line stands, with `reference_label` over it.
     value_format : str
@@ -138,10 +144,14 @@ def against(
     given = {"v": value, "l": low, "h": high} | ({"o": other} if other else {})
     data = pd.DataFrame({key: canvas.floats(frame[column]) for key, column in given.items()}).reset_index(drop=True)
     data["o"] = data["o"] if other else np.nan
+    wide = pd.DataFrame({end: canvas.floats(frame[column]) for end, column in zip("ab", span or (), strict=False)})
     reasons = list(frame[reason]) if reason else [None] * len(frame)
     names, heights, centres = _rows(frame[label], language)
     with canvas.style():
-        ax = canvas.axes(ax, 0.25 * heights.sum() + 0.9 + (0.15 if note else 0))
+        ax = canvas.axes(ax, _height(heights, note, 0.8 if other is None or span is None else 0.9))
+        for y, (left, right) in zip(centres, wide.itertuples(index=False), strict=False):
+            if not np.isnan(left + right):
+                ax.barh(y, right - left, left=left, height=0.5, color=_LIGHT, linewidth=0, zorder=1)
         for row, (middle, lowest, highest, said) in enumerate(data.itertuples(index=False)):
             y = centres[row]
             if not np.isnan(middle + said):
@@ -165,9 +175,12 @@ def against(
             if isinstance(why, str) and why:
                 ax.annotate(why, (1, centres[row]), (8, 0), color=GREY, **_BESIDE)
         left = _left(ax, names, heights, centres, [], language)
-        ends = [end for end in data.to_numpy().ravel() if not np.isnan(end)] + [reference or 0.0]
+        ends = [*data.to_numpy().ravel(), *wide.to_numpy().ravel(), reference or 0.0]
+        ends = [end for end in ends if not np.isnan(end)]
         ax.set_xlim(min(0.0, *ends), max(*ends, 1e-9) * 1.04)
         handles = [Line2D([], [], marker="o", markersize=6, color=BLUE, linewidth=4, alpha=0.8, label=words[0])]
+        if span:
+            handles.append(Patch(color=_LIGHT, label=words[2]))
         if other:
             look = {"marker": "D", "markersize": 5, "linestyle": "", "color": ORANGE, "markerfacecolor": "white"}
             handles.append(Line2D([], [], label=words[1], **look))
@@ -183,6 +196,11 @@ def _rows(labels: pd.Series, language: str) -> tuple[list[str], np.ndarray, np.n
     names = [canvas.capitalised(canvas.wrapped(text.label(str(name), language))) for name in labels]
     heights = np.array([1.5 if "\n" in name else 1.0 for name in names])
     return names, heights, np.cumsum(heights) - heights / 2
+
+
+def _height(heights: np.ndarray, note: str | None, around: float) -> float:
+    """Inches of a chart: its rows, what stands around them, and the lines of the note."""
+    return 0.25 * heights.sum() + around + 0.13 * len(textwrap.wrap(note or "", _NOTE))
 
 
 def _figures(ax: Axes, centres, data: pd.DataFrame, value_format: str, language: str, currency: str) -> float:
@@ -237,9 +255,26 @@ def _closed(ax: Axes, handles, left, above, title, note, value_format, language,
     figure = ax.get_figure(root=True)
     shifted = ax.transAxes + ScaledTranslation(-left / 72, above / 72, figure.dpi_scale_trans)
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "bbox_transform": shifted, "borderaxespad": 0.0}
-    look = {"ncols": len(handles), "fontsize": 8, "handlelength": 1.3, "columnspacing": 1.6, "borderpad": 0.0}
-    ax.legend(handles=handles, handletextpad=0.5, **place, **look)
+    look = {"fontsize": 8, "handlelength": 1.3, "columnspacing": 1.6, "borderpad": 0.0, "handletextpad": 0.5}
+    for columns in (len(handles), 2, 1):
+        legend = ax.legend(handles=handles, ncols=columns, **place, **look)
+        box = legend.get_window_extent(figure.canvas.get_renderer())
+        if box.width <= figure.bbox.width * 0.97:
+            break
     if note:
         under = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "annotation_clip": False}
-        ax.annotate(textwrap.fill(note, 108), (0, 0), (-left, -17), color=INK, fontsize=8, **under)
-    return canvas.finish(ax, title, left_points=left, above_points=above + 16)
+        ax.annotate(textwrap.fill(note, _NOTE), (0, 0), (-left, -17), color=INK, fontsize=8, **under)
+    canvas.finish(ax, title, left_points=left, above_points=above + 7 + box.height / figure.dpi * 72)
+    _thin_out(ax)
+    return ax
+
+
+def _thin_out(ax: Axes) -> None:
+    """Write fewer figures under the chart where they would touch."""
+    figure = ax.get_figure(root=True)
+    for most in (5, 4, 3, 2, 1):
+        ax.xaxis.set_major_locator(MaxNLocator(most))
+        figure.draw_without_rendering()
+        boxes = [tick.get_window_extent() for tick in ax.get_xticklabels() if tick.get_text()]
+        if all(right.x0 - left.x1 > 6 for left, right in itertools.pairwise(boxes)):
+            return

@@ -1,161 +1,28 @@
 """From tables to integer arrays: keys of users, microseconds, numbers of channels; batch by batch, checked on the way.
 
-A frame and a Parquet file become the same batches of Arrow columns, so that both are checked and numbered by the same
-lines. Rows are dealt by bag of users into parts that later steps take one at a time.
+Rows are dealt by bag of users into parts that later steps take one at a time.
 """
 
 import os
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from glob import glob
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from kpitoolkit.attribution.aggregates import BAGS, bags_of
-from kpitoolkit.attribution.checks import RESERVED, UNATTRIBUTED, Tally, missing_columns, refuse
+from kpitoolkit.attribution.batches import MIXED, is_text, microseconds, table_of
+from kpitoolkit.attribution.checks import RESERVED, UNATTRIBUTED, Tally
 
-BATCH_ROWS = 1_000_000
+__all__ = ["Contacts", "Dealt", "Nodes", "Rows", "read_conversions", "read_touchpoints", "table_of"]
+
 PART_ROWS = 131_072
 SPILL_ROWS = 20_000_000
 _BLANK = "{n} without channel{first}. Name it, or leave the rows out of the export."
 _LACKING = "{{n}} without {column}{{first}}. Check the export."
 _NOT_TIMES = "'time' is not a column of times. Read the table with tables.read, or convert it."
-_MIXED = "'user_id' mixes numbers and text. Read it as text."
-
-
-def table_of(source: pd.DataFrame | str | Path, name: str) -> "FrameTable | ParquetTable":
-    """Return a DataFrame, or the Parquet files at a path, as a table that gives batches."""
-    return FrameTable(source) if isinstance(source, pd.DataFrame) else ParquetTable(source, name)
-
-
-class FrameTable:
-    """A DataFrame as batches of Arrow columns."""
-
-    def __init__(self, frame: pd.DataFrame):
-        self._frame = frame
-        self.columns = [str(column) for column in frame.columns]
-        self.rows = len(frame)
-
-    def batches(self, columns: list[str], tally: Tally, _unit: str | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield the columns asked for, in pieces: number of the first row from 0, and batch."""
-        arrays = {column: self._column(column, tally) for column in columns}
-        yield from _numbered(pa.table(arrays).to_batches(max_chunksize=BATCH_ROWS))
-
-    def _column(self, name: str, tally: Tally) -> pa.Array:
-        values = self._frame[name]
-        if name == "time" and not pd.api.types.is_datetime64_any_dtype(values):
-            return pa.nulls(len(values))
-        try:
-            return pa.array(values, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            if name == "user_id":
-                tally.add(_MIXED)
-            return pa.array(values.astype("str").where(values.notna(), None), from_pandas=True)
-
-
-class ParquetTable:
-    """Parquet files as batches of Arrow columns.
-
-    Parameters
-    ----------
-    place : str or Path
-        A file, a folder that holds `.parquet` files at any depth, or a pattern such as `exports/2026-*.parquet`.
-    name : str
-        What the table is called in messages.
-
-    Raises
-    ------
-    Faults
-        Where there is no such file, or one cannot be read as Parquet.
-    """
-
-    def __init__(self, place: str | Path, name: str):
-        place = Path(place).expanduser()
-        if place.is_dir():
-            paths = sorted(place.rglob("*.parquet"))
-        else:
-            paths = [place] if place.is_file() else sorted(Path(path) for path in glob(str(place), recursive=True))
-        if not paths:
-            refuse([f"{name}: no Parquet file at '{place}'. Check the path."])
-        self._files, faults = [], []
-        for path in paths:
-            try:
-                self._files.append((path, pq.read_metadata(path)))
-            except (pa.ArrowInvalid, OSError) as error:
-                faults.append(f"{name}: '{path}' cannot be read as Parquet ({str(error).splitlines()[0]}).")
-        refuse(faults)
-        self.columns = list(self._files[0][1].schema.to_arrow_schema().names)
-        for path, metadata in self._files[1:]:
-            faults += missing_columns(metadata.schema.to_arrow_schema().names, f"{name}: '{path.name}'", self.columns)
-        refuse(faults)
-        self.rows = sum(metadata.num_rows for _, metadata in self._files)
-
-    def batches(self, columns: list[str], _tally: Tally, unit: str | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield the columns asked for, in pieces: number of the first row from 0, and batch.
-
-        Groups of rows that cannot hold the unit, by the file's own minimum and maximum, are passed over.
-        """
-        held, held_rows, first_row = [], 0, 0
-        for at, batch in self._pieces(columns, unit):
-            follows = held and at == first_row + held_rows and batch.schema == held[0].schema
-            if held and (not follows or held_rows + len(batch) > BATCH_ROWS):
-                yield first_row, _joined(held)
-                held, held_rows = [], 0
-            if not held:
-                first_row = at
-            held.append(batch)
-            held_rows += len(batch)
-        if held:
-            yield first_row, _joined(held)
-
-    def _pieces(self, columns: list[str], unit: str | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        at = 0
-        for path, metadata in self._files:
-            schema = metadata.schema.to_arrow_schema()
-            texts = [
-                name
-                for name in ("channel", "campaign", "unit")
-                if name in columns and _is_text(schema.field(name).type)
-            ]
-            with pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False, buffer_size=2**20) as file:
-                for group in range(metadata.num_row_groups):
-                    rows = metadata.row_group(group)
-                    if unit is None or _may_hold(rows, unit):
-                        start = at
-                        for batch in file.iter_batches(BATCH_ROWS, [group], columns):
-                            yield start, batch
-                            start += len(batch)
-                    at += rows.num_rows
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _may_hold(group: pq.RowGroupMetaData, unit: str) -> bool:
-    """Tell whether a group of rows may hold the unit, by the statistics of its column `unit`."""
-    columns = (group.column(at) for at in range(group.num_columns))
-    statistics = next(column.statistics for column in columns if column.path_in_schema == "unit")
-    if statistics is None or not statistics.has_min_max or not isinstance(statistics.min, str):
-        return True
-    return statistics.min <= unit <= statistics.max
-
-
-def _numbered(batches) -> Iterator[tuple[int, pa.RecordBatch]]:
-    at = 0
-    for batch in batches:
-        yield at, batch
-        at += len(batch)
 
 
 class Nodes:
@@ -202,7 +69,7 @@ def _looked_up(names: list[str], known: dict[str, int]) -> np.ndarray:
 def coded(column: pa.Array) -> tuple[np.ndarray, list[str]]:
     """Return codes of a column's texts, and the texts; null counts as the empty text."""
     if not pa.types.is_dictionary(column.type):
-        column = (column if _is_text(column.type) else column.cast(pa.string())).dictionary_encode()
+        column = (column if is_text(column.type) else column.cast(pa.string())).dictionary_encode()
     names = [str(name) for name in column.dictionary.cast(pa.string()).to_pylist()]
     codes = column.indices
     if column.null_count:
@@ -237,13 +104,6 @@ def keys_of(column: pa.Array) -> np.ndarray:
 def is_number(kind: pa.DataType) -> bool:
     """Tell whether ids of this type are numbers."""
     return pa.types.is_integer(kind) or pa.types.is_floating(kind)
-
-
-def microseconds(column: pa.Array) -> np.ndarray:
-    """Return instants as microseconds since 1970 UTC; null gives 0."""
-    unit = pa.timestamp("us", column.type.tz)
-    column = column.cast(unit, safe=False).cast(pa.int64())
-    return (column.fill_null(0) if column.null_count else column).to_numpy(zero_copy_only=False)
 
 
 @dataclass(frozen=True)
@@ -337,7 +197,9 @@ class Contacts:
 def read_touchpoints(
     table, unit: str | None, units: dict[str, int] | None, window: tuple[int, int] | None, tally: Tally
 ) -> Contacts:
-    """Read the touchpoints in the window, check all of them, and deal them into parts.
+    """Read the touchpoints in the window, check them, and deal them into parts.
+
+    All rows are checked, but those of files that stand, a whole group of rows at once, outside the window.
 
     Parameters
     ----------
@@ -352,9 +214,13 @@ def read_touchpoints(
         Takes the faults.
     """
     parts = min(BAGS, max(1, -(-table.rows // PART_ROWS)))
-    found = Contacts(Dealt(parts, spill=table.rows > SPILL_ROWS), Nodes())
+    passed = table.outside(window, unit)
+    found = Contacts(Dealt(parts, spill=table.rows > SPILL_ROWS), Nodes(), passed.before + passed.after, passed.before)
+    found.after, found.first, found.last = passed.after, passed.first, passed.last
     needed = ("user_id", "time", "channel")
-    for batch, at, chosen in _checked_batches(table, needed, ("campaign",), unit, units is not None, tally):
+    for batch, at, chosen in _checked_batches(
+        table, needed, ("campaign",), unit, units is not None, tally, passed.groups
+    ):
         _note_channels(batch["channel"], chosen, at, tally)
         keys, kind = _ids(batch["user_id"], "user_id", chosen, at, tally, required=True)
         found.ids = _one_kind(found.ids, kind, tally)
@@ -369,12 +235,13 @@ def read_touchpoints(
         found.read += len(rows)
         if not len(rows):
             continue
-        found.first, found.last = min(found.first, int(rows.time.min())), max(found.last, int(rows.time.max()))
-        if window is not None:
+        low, high = int(rows.time.min()), int(rows.time.max())
+        found.first, found.last = min(found.first, low), max(found.last, high)
+        if window is not None and (low < window[0] or high >= window[1]):
             before, after = rows.time < window[0], rows.time >= window[1]
             found.before += int(np.count_nonzero(before))
             found.after += int(np.count_nonzero(after))
-            rows = rows if found.first >= window[0] and found.last < window[1] else rows[~(before | after)]
+            rows = rows[~(before | after)]
         found.dealt.add(rows)
     if not found.read:
         tally.add("the table is empty. Check the export and the unit's name in the data.")
@@ -404,11 +271,11 @@ def read_conversions(table, unit: str | None, units: dict[str, int] | None, tall
     return Rows({name: np.concatenate([rows.arrays[name] for rows in [empty, *found]]) for name in names}), ids
 
 
-def _checked_batches(table, needed, optional, unit, by_unit, tally):
+def _checked_batches(table, needed, optional, unit, by_unit, tally, passed=frozenset()):
     """Yield columns by name, number of the first row, and which rows are of the unit (None: all)."""
     needed = needed if unit is None and not by_unit else (*needed, "unit")
     columns = [*needed, *(name for name in optional if name in table.columns)]
-    for at, batch in table.batches(columns, tally, unit):
+    for at, batch in table.batches(columns, tally, unit, passed):
         chosen = None
         if unit is not None:
             same = pc.equal(batch["unit"].cast(pa.string()), unit).fill_null(False)
@@ -427,7 +294,7 @@ def _note(wrong: np.ndarray, sentence: str, chosen: np.ndarray | None, at: int, 
 def _ids(column, name, chosen, at, tally, required) -> tuple[np.ndarray, str]:
     if required and column.null_count:
         _note(_is_null(column), _LACKING.format(column=name), chosen, at, tally)
-    if pa.types.is_dictionary(column.type) and not _is_text(column.type.value_type):
+    if pa.types.is_dictionary(column.type) and not is_text(column.type.value_type):
         column = column.dictionary_decode()
     try:
         keys = keys_of(column)
@@ -439,7 +306,7 @@ def _ids(column, name, chosen, at, tally, required) -> tuple[np.ndarray, str]:
 
 def _one_kind(known: str, kind: str, tally: Tally) -> str:
     if known and kind and known != kind:
-        tally.add(_MIXED)
+        tally.add(MIXED)
     return known or kind
 
 

@@ -73,7 +73,7 @@ def from_tables(
     contacts = ingest.read_touchpoints(tables["touchpoints"], unit, units, window, tallies["touchpoints"])
     orders, ids = ingest.read_conversions(tables["conversions"], unit, units, tallies["conversions"])
     found = [text for tally in tallies.values() for text in tally.faults()]
-    if not found and ids and contacts.ids != ids:
+    if not found and ids and contacts.ids and contacts.ids != ids:
         found.append("user_id is a number in one table and text in the other: read both as text.")
     refuse([*found, *faults])
 
@@ -161,69 +161,79 @@ def _built(
     user, time = to_time(steps)
     n = len(steps)
 
-    closes = np.ones(len(ends), dtype=bool)
-    closes[1:] = ends[1:] != ends[:-1]
-    number = np.cumsum(closes) - 1
-    closer, closed_at = buyer[closes], orders.time[closes]
-    conversions = np.bincount(number, minlength=len(closer)).astype(np.float64)
-    value = np.bincount(number, orders.value, minlength=len(closer))
-    in_period = closed_at >= rules.start
-
-    upto = np.searchsorted(steps, ends[closes], side="right")
-    closing = np.repeat(np.arange(len(closer) + 1), np.diff(np.concatenate([[0], upto, [n]])))
-    has_next = np.append(closer, -1)[closing] == user
-    age = np.append(closed_at, 0)[closing] - time
-    counted = has_next & np.append(in_period, False)[closing]
+    closed = _closings(orders, buyer, ends, rules)
+    upto = np.searchsorted(steps, closed.end, side="right")
+    closing = np.repeat(np.arange(len(upto) + 1), np.diff(np.concatenate([[0], upto, [n]])))
+    has_next = np.append(closed.key, -1)[closing] == user
+    age = np.append(closed.time, 0)[closing] - time
+    counted = has_next & np.append(closed.counts, False)[closing]
     credited = counted & (age <= rules.lookback)
+    journey = np.append(np.cumsum(closed.counts) - 1, 0)[closing[credited]]
     rest = ~has_next
-
-    journey = (np.cumsum(in_period) - 1)[closing[credited]] if len(closer) else closing[credited]
-    closed_length = np.bincount(journey, minlength=int(in_period.sum()))
-    rest_user, rest_time = user[rest], time[rest]
-    last = np.ones(len(rest_user), dtype=bool)
-    last[:-1] = rest_user[1:] != rest_user[:-1]
-    rest_length = np.diff(np.flatnonzero(last), prepend=-1)
+    rest_user, rest_time, rest_node = user[rest], time[rest], node[rest]
+    last, rest_length = _ends(rest_user)
     is_open = rest_time[last] >= rules.end - rules.lookback
     of_open = np.repeat(is_open, rest_length)
-    rest_owner = rest_user[last]
 
+    late = np.zeros(len(keys), dtype=bool)
+    late[closed.key[closed.counts]] = True
+    late[user[has_next]] = False
     counts = {
         "touchpoints_repeated": repeated,
         "touchpoints_closed_earlier": int(np.count_nonzero(has_next & ~counted)),
         "touchpoints_outside_lookback": int(np.count_nonzero(counted & ~credited)),
-        "touchpoints_in_journeys": int(np.count_nonzero(credited)) + len(rest_user),
+        "touchpoints_in_journeys": len(journey) + len(rest_user),
+        "touchpoints_only_after_order": int(np.count_nonzero(late[rest_user])),
+        "users_only_after_order": int(np.count_nonzero(late[rest_user[last]])),
     }
-    late = np.zeros(len(keys), dtype=bool)
-    late[closer[in_period]] = True
-    late[user[has_next]] = False
-    counts["touchpoints_only_after_order"] = int(np.count_nonzero(late[rest_user]))
-    counts["users_only_after_order"] = int(np.count_nonzero(late[rest_owner]))
-
-    bag = bags_of(keys).astype(np.uint8)
-    rests, nothing = [is_open, ~is_open], np.zeros(len(rest_owner) + len(guests))
-    closed_state = np.where(closed_length > 0, _CONVERTED, _UNATTRIBUTED)
-    fills = [
-        (len(guests), _UNATTRIBUTED),
-        *((int(which.sum()), at) for which, at in zip(rests, (_OPEN, _NULL), strict=True)),
-    ]
-    state = np.concatenate([closed_state, *(np.full(size, at) for size, at in fills)]).astype(np.uint8)
-    owners = [closer[in_period], *(rest_owner[which] for which in rests)]
+    bag, owner, in_period = bags_of(keys).astype(np.uint8), rest_user[last], closed[closed.counts]
+    length = np.bincount(journey, minlength=len(in_period))
+    opened = int(is_open.sum())
+    closed_state = np.where(length > 0, _CONVERTED, _UNATTRIBUTED)
+    other = np.repeat([_UNATTRIBUTED, _OPEN, _NULL], [len(guests), opened, len(owner) - opened])
+    state = np.concatenate([closed_state, other]).astype(np.uint8)
     part = Part(
         bags=bags,
-        bag=np.concatenate([bag[owners[0]], bags_of(guests.key).astype(np.uint8), bag[owners[1]], bag[owners[2]]]),
+        bag=np.concatenate([bag[in_period.key], bags_of(guests.key), bag[owner[is_open]], bag[owner[~is_open]]]).astype(
+            np.uint8
+        ),
         state=state,
-        length=np.concatenate(
-            [closed_length, np.zeros(len(guests), dtype=int), *(rest_length[which] for which in rests)]
-        ).astype(np.int32),
-        conversions=np.concatenate([conversions[in_period], np.ones(len(guests)), nothing[len(guests) :]]),
-        value=np.concatenate([value[in_period], guests.value, nothing[len(guests) :]]),
+        length=np.concatenate([length, np.zeros(len(guests)), rest_length[is_open], rest_length[~is_open]]).astype(
+            np.int32
+        ),
+        conversions=np.concatenate([in_period.conversions, np.ones(len(guests)), np.zeros(len(owner))]),
+        value=np.concatenate([in_period.value, guests.value, np.zeros(len(owner))]),
         nulls=state == _NULL,
-        node=np.concatenate([node[credited], node[rest][of_open], node[rest][~of_open]]).astype(
+        node=np.concatenate([node[credited], rest_node[of_open], rest_node[~of_open]]).astype(
             _smallest(len(rules.nodes))
         ),
         age=np.concatenate([age[credited], rules.end - rest_time[of_open]]),
     )
     return part, counts
+
+
+def _closings(orders: ingest.Rows, buyer: np.ndarray, ends: np.ndarray, rules: _Rules) -> ingest.Rows:
+    """Join conversions of a user at one moment: user, time, end (both in one), conversions, value, counts."""
+    closes = np.ones(len(ends), dtype=bool)
+    closes[1:] = ends[1:] != ends[:-1]
+    number, time = np.cumsum(closes) - 1, orders.time[closes]
+    return ingest.Rows(
+        {
+            "key": buyer[closes],
+            "time": time,
+            "end": ends[closes],
+            "conversions": np.bincount(number, minlength=len(time)).astype(np.float64),
+            "value": np.bincount(number, orders.value, minlength=len(time)),
+            "counts": time >= rules.start,
+        }
+    )
+
+
+def _ends(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows are the last of their user, and how many rows each user has."""
+    last = np.ones(len(users), dtype=bool)
+    last[:-1] = users[1:] != users[:-1]
+    return last, np.diff(np.flatnonzero(last), prepend=-1)
 
 
 def _smallest(count: int) -> np.dtype:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpitoolkit.attribution import ingest, journeys, journeys_from_paths, local
+from kpitoolkit.attribution import batches, ingest, journeys, journeys_from_paths, local
 from kpitoolkit.attribution.aggregates import BAGS, bags_of
 from kpitoolkit.errors import Faults, ToolkitError
 
@@ -216,7 +216,7 @@ def test_parts_threads_and_the_order_of_rows_change_no_bit(monkeypatch, parts, t
     whole = journeys(seen, bought, 2, PERIOD)
     assert len(whole.source.parts) == 1
     monkeypatch.setattr(ingest, "PART_ROWS", -(-len(seen) // parts))
-    monkeypatch.setattr(ingest, "BATCH_ROWS", 700)
+    monkeypatch.setattr(batches, "BATCH_ROWS", 700)
     monkeypatch.setattr(ingest, "SPILL_ROWS", 0 if parts == 7 else 10**9)
     monkeypatch.setattr(local, "WORKERS", 2)
     shuffled = seen.sample(frac=1, random_state=2), bought.sample(frac=1, random_state=3)
@@ -228,7 +228,7 @@ def test_parts_threads_and_the_order_of_rows_change_no_bit(monkeypatch, parts, t
 @pytest.mark.parametrize("text", [False, True])
 def test_parquet_files_give_what_frames_give(tmp_path, monkeypatch, text):
     seen, bought = many(text=text)
-    monkeypatch.setattr(ingest, "BATCH_ROWS", 1000)
+    monkeypatch.setattr(batches, "BATCH_ROWS", 1000)
     for part in range(3):
         folder = tmp_path / "touchpoints" / f"{part}"
         folder.mkdir(parents=True)
@@ -240,6 +240,25 @@ def test_parquet_files_give_what_frames_give(tmp_path, monkeypatch, text):
         for place in (tmp_path / "touchpoints", str(tmp_path / "touchpoints" / "*" / "*.parquet")):
             assert same(journeys(place, tmp_path / "orders.parquet", 2, PERIOD, unit), expected)
     assert same(journeys(tmp_path / "touchpoints", bought), journeys(seen, bought))
+
+
+def test_groups_of_rows_outside_the_window_are_counted_and_not_read(tmp_path, monkeypatch):
+    seen, bought = many()
+    seen = seen.sort_values(["unit", "time"], ignore_index=True)
+    for frame, name in ((seen, "plain"), (seen.assign(time=seen["time"].dt.tz_localize("UTC")), "zoned")):
+        frame.to_parquet(tmp_path / f"{name}.parquet", row_group_size=200)
+    period = ("2026-07-02", "2026-07-02")
+    read = []
+    plain = ingest.microseconds
+    monkeypatch.setattr(ingest, "microseconds", lambda column: read.append(len(column)) or plain(column))
+    for unit in (None, "it"):
+        expected = journeys(seen, bought, 1, period, unit)
+        for name in ("plain", "zoned"):
+            read.clear()
+            assert same(journeys(tmp_path / f"{name}.parquet", bought, 1, period, unit), expected)
+            assert sum(read) - len(bought) < len(seen) / 2
+    with pytest.raises(Faults, match="no touchpoint between 2030-01-01 and 2030-02-01: the table goes from 2026-06-28"):
+        journeys(tmp_path / "plain.parquet", bought, 1, ("2030-01-02", "2030-02-01"))
 
 
 def test_other_types_of_columns_give_the_same(tmp_path):
@@ -367,7 +386,7 @@ def good():
 
 
 def test_faults_of_files_are_those_of_frames(good, tmp_path, monkeypatch):
-    monkeypatch.setattr(ingest, "BATCH_ROWS", 2)
+    monkeypatch.setattr(batches, "BATCH_ROWS", 2)
     seen, bought = good
     seen = seen.assign(channel=["a", " ", "unattributed"], user_id=pd.array([1, 2, None], dtype="Int64"))
     seen.loc[1, "time"] = pd.NaT
@@ -420,6 +439,8 @@ def test_an_unknown_unit_and_paths_that_lead_nowhere(good, tmp_path):
     with pytest.raises(Faults, match=r"no Parquet file at '.*nothing\.parquet'"):
         journeys(tmp_path / "nothing.parquet", good[1], 2, PERIOD)
     (tmp_path / "text.parquet").write_text("user_id,time")
+    with pytest.raises(Faults, match="conversions: list is no table"):
+        journeys(good[0], [1], 2, PERIOD)
     with pytest.raises(Faults, match="cannot be read as Parquet"):
         journeys(tmp_path / "text.parquet", good[1], 2, PERIOD)
 

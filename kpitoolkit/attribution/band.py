@@ -90,6 +90,11 @@ class TruthBand:
         wide = pd.DataFrame(credit)
         return wide.loc[self.summary["channel"]].rename_axis("channel").reset_index()
 
+    def lookback_labels(self, language: str) -> dict[str, str]:
+        """Headings of `by_lookback` on a page, whatever the number of days."""
+        lookbacks = self.table["lookback_days"].unique()
+        return {f"lookback_{days:g}_days": band_wording.days(days, language) for days in lookbacks}
+
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw each channel's band: dark over rules and look-backs, light with the sample's chance; and its ranks."""
         channels = self.summary["channel"] != UNATTRIBUTED
@@ -140,7 +145,8 @@ def truth_band(
     half_life_days, direct
         As for `attribute`.
     orders : sequence of int
-        Of the Markov chain; those beyond 1 are rules of their own, called `markov_2`, `markov_3`.
+        Of the Markov chain; those beyond 1 are rules of their own, called `markov_2`, `markov_3`. The first is that of
+        the default cell.
     default_lookback_days : float, optional
         The one of `lookback_days` that the other figures of the case use. Default: the longest.
 

@@ -162,6 +162,7 @@ def test_each_look_back_is_that_of_the_journeys(found, tables):
         linear = table[table["model"] == "linear"].set_index("channel")["conversions"]
         assert wide[f"lookback_{days}_days"].to_dict() == pytest.approx(dict.fromkeys(wide.index, 0.0) | dict(linear))
     assert found.by_lookback().equals(found.by_lookback("markov"))
+    assert found.lookback_labels("it") == {f"lookback_{n}_days": f"{n} giorni" for n in (7, 14, 30)}
 
 
 def test_the_correction_is_holms():
@@ -240,7 +241,7 @@ FEW = dict.fromkeys(("markov", "last"), [4.0] * 4)
 
 @pytest.mark.parametrize("true", [ALL_EQUAL, ONE_CELL_TIED, TURNED, FEW], ids=["equal", "tied", "turned", "few"])
 def test_a_wrong_ranking_survives_at_most_as_often_as_stated(true):
-    quarters = 250
+    quarters = 150
     wrong, outside, _held = simulated(true, quarters, seed=11)
     margin = 1.65 * np.sqrt(band.LEVEL * (1 - band.LEVEL) / quarters)
     assert wrong <= band.LEVEL + margin

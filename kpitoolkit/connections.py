@@ -159,9 +159,10 @@ def _connected(name: str, variable: str, url: str) -> _Opened:
         package = f"kpitoolkit{own}" if own or not extra else f"ibis-framework[{extra}]>=12.0,<12.1"
         raise ToolkitError(f"{where}: a library is missing. Install it: pip install '{package}'") from None
     except Exception as error:  # drivers' own errors hold addresses and users: said without them, and not chained
+        java = "that Java is 17 or newer, " if scheme == "spark" else ""
         raise ToolkitError(
-            f"{where}: no connection: {_said(error, url)}. Check {variable}, that the server runs, that this machine "
-            "may reach it, and that the account may log in"
+            f"{where}: no connection: {_said(error, url)}. Check {variable}, {java}that the server runs, that this "
+            "machine may reach it, and that the account may log in"
         ) from None
     return _opened(url, backend, backend.disconnect)
 
@@ -230,8 +231,22 @@ def _spark(url: str, where: str) -> _Opened:
         }
     for key, value in settings.items():
         builder = builder.config(key, value)
-    session = builder.getOrCreate()
+    with _java_silent():
+        session = builder.getOrCreate()
     return _opened(url, ibis.pyspark.connect(session), session.stop)
+
+
+@contextlib.contextmanager
+def _java_silent() -> Iterator[None]:
+    """Give a Java that is started here no standard error: a kernel would print its log on the page."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _said(error: Exception, url: str) -> str:

@@ -204,6 +204,7 @@ def test_spark_of_its_own():
     env = {**os.environ, "KPITOOLKIT_CONNECTION_LAKE": "spark://local[1]"}
     ran = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
     assert ran.stdout.split() == ["UTC"], ran.stderr
+    assert "WARN" not in ran.stderr  # Java's log would stand on the page
 
 
 def test_spark_without_java(tmp_path, monkeypatch):

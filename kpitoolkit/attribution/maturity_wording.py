@@ -1,0 +1,135 @@
+"""What the quarter close and its true-up say in words; every sentence carries its number."""
+
+import pandas as pd
+
+from kpitoolkit import text
+from kpitoolkit.attribution.checks import UNATTRIBUTED
+
+_HALF_DAY = pd.Timedelta(hours=12)  # inside the last day, wherever the quarter ends at midnight
+
+
+def close(result, language: str, currency: str | None = None) -> list[str]:
+    """Return sentences on what is open, what it will bring and which channel gains most from waiting."""
+    _ = text.translator(language)
+    last_day = text.date(result.bounds[1] - _HALF_DAY, language)
+    totals = result.totals.set_index("measure")
+    count = totals.loc["conversions"]
+    found = [
+        text.plural(
+            language,
+            "{n} journey was open at the end of {day}: its customer may still order within {days} days of the last"
+            " touchpoint.",
+            "{n} journeys were open at the end of {day}: their customers may still order within {days} days of the"
+            " last touchpoint.",
+            result.open_journeys,
+            day=last_day,
+            days=_few(result.lookback_days, language),
+        )
+    ]
+    if result.status != "ok":
+        return [*found, _no_forecast(result.status, language)]
+    worth = totals.loc["value", "forecast"]
+    worth = text.number(worth, language) if currency is None else text.money(round(worth * 100), currency, language)
+    found.append(
+        _("They are expected to bring {forecast} conversions (90% interval {low} to {high}), worth {value}.").format(
+            forecast=_few(count["forecast"], language),
+            low=_few(count["low"], language),
+            high=_few(count["high"], language),
+            value=worth,
+        )
+    )
+    found.append(
+        _(
+            "{carried} of the quarter's {credited} conversions were carried in: their journeys were open when it began."
+            " Without them, and with those to come, the quarter's own journeys bring {at_maturity}."
+        ).format(
+            carried=_few(count["carried_in"], language),
+            credited=_few(count["credited"], language),
+            at_maturity=_few(count["at_maturity"], language),
+        )
+    )
+    markov = result.table[(result.table["model"] == "markov") & (result.table["channel"] != UNATTRIBUTED)]
+    if len(markov) and count["credited"] > 0 and count["at_maturity"] > 0:
+        gain = markov["at_maturity"] / count["at_maturity"] - markov["credited"] / count["credited"]
+        line = markov.loc[gain.idxmax()]
+        found.append(
+            _(
+                "The date of the order hides most for {channel}: {credited} conversions by Markov when they are counted"
+                " by that date, {at_maturity} for the quarter's journeys at maturity ({forecast} still to come, 90%"
+                " interval {low} to {high})."
+            ).format(
+                channel=text.label(line["channel"], language),
+                **{name: _few(line[name], language) for name in ("credited", "at_maturity", "forecast", "low", "high")},
+            )
+        )
+    return found
+
+
+def true_up(result, language: str) -> list[str]:
+    """Return sentences on whether the forecast of the quarter before held."""
+    _ = text.translator(language)
+    if result.status == "short_history":
+        return [
+            _(
+                "The touchpoints begin on {first}: too late to repeat the forecast of the quarter before. It was not"
+                " examined."
+            ).format(first=text.date(result.first, language))
+        ]
+    if result.status == "not_over":
+        return [
+            _(
+                "The quarter is shorter than the look-back: what the journeys open at its start bring is not all known."
+                " The forecast of the quarter before was not examined."
+            )
+        ]
+    if result.status == "few_conversions":
+        return [_("Too few conversions before the quarter to repeat its forecast. It was not examined.")]
+    total, table = result.total, result.table
+    found = [
+        _(
+            "At the end of {day}, {forecast} conversions were expected from the journeys then open (90% interval {low}"
+            " to {high}). {came} came."
+        ).format(
+            day=text.date(result.moment - _HALF_DAY, language),
+            **{name: _few(total[name], language) for name in ("forecast", "low", "high", "came")},
+        )
+    ]
+    held = int(table["inside"].sum())
+    if held == len(table):
+        found.append(
+            text.plural(
+                language,
+                "The forecast held for the {n} channel.",
+                "The forecast held for all {n} channels.",
+                len(table),
+            )
+        )
+        return found
+    missed = table[~table["inside"].astype(bool)]
+    found.append(
+        text.plural(
+            language,
+            "{n} of {all} channels came outside its interval: {names}. One in ten does by chance.",
+            "{n} of {all} channels came outside their intervals: {names}. One in ten does by chance.",
+            len(missed),
+            all=text.number(len(table), language),
+            names=", ".join(text.label(name, language) for name in missed["channel"]),
+        )
+    )
+    return found
+
+
+def _no_forecast(status: str, language: str) -> str:
+    _ = text.translator(language)
+    if status == "short_history":
+        return _(
+            "The touchpoints reach back less than a look-back and four weeks: too little to see how long customers"
+            " take. No forecast is made."
+        )
+    return _("Too few conversions to see how long customers take. No forecast is made.")
+
+
+def _few(count: float, language: str) -> str:
+    """Write a count: whole, or with one decimal where it is small and not whole."""
+    whole = abs(count) >= 100 or float(count).is_integer()
+    return text.number(float(count), language, decimals=0 if whole else 1)

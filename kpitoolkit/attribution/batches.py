@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from glob import glob
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 from kpitoolkit.attribution.checks import Tally, missing_columns, refuse
 
 BATCH_ROWS = 1_000_000
+_REPEATED = ("channel", "campaign", "unit")
+_COLUMNS = ("user_id", "time", "order_id", "value", *_REPEATED)
 MIXED = "'user_id' mixes numbers and text. Read it as text."
 
 
@@ -61,7 +64,8 @@ class ParquetTable:
     Parameters
     ----------
     place : str or Path
-        A file, a folder that holds `.parquet` files at any depth, or a pattern such as `exports/2026-*.parquet`.
+        A file, a folder that holds `.parquet` files at any depth, or a pattern such as `exports/2026-*.parquet`. A
+        folder `unit=it` gives its files a column `unit`, as engines write it.
     name : str
         What the table is called in messages.
 
@@ -82,24 +86,26 @@ class ParquetTable:
         self._files, faults = [], []
         for path in paths:
             try:
-                self._files.append((path, pq.read_metadata(path)))
+                self._files.append(_File(path, pq.read_metadata(path)))
             except (pa.ArrowInvalid, OSError) as error:
                 faults.append(f"{name}: '{path}' cannot be read as Parquet ({str(error).splitlines()[0]}).")
         refuse(faults)
-        self.columns = list(self._files[0][1].schema.to_arrow_schema().names)
-        for path, metadata in self._files[1:]:
-            faults += missing_columns(metadata.schema.to_arrow_schema().names, f"{name}: '{path.name}'", self.columns)
+        self.columns = list(dict.fromkeys(column for file in self._files for column in file.columns))
+        common = tuple(column for column in self.columns if column in _COLUMNS)
+        for file in self._files:
+            faults += missing_columns(file.columns, f"{name}: '{file.path.name}'", common)
         refuse(faults)
-        self.rows = sum(metadata.num_rows for _, metadata in self._files)
+        self.rows = sum(file.metadata.num_rows for file in self._files)
 
     def outside(self, window: tuple[int, int] | None, unit: str | None) -> "Outside":
         """Return the groups of rows that stand outside the window as a whole, by the file's own minimum and maximum."""
         found = Outside()
-        for number, group in enumerate(self._groups() if window is not None else []):
+        groups = ((file, group) for file in self._files for group in file.groups())
+        for number, (file, group) in enumerate(groups if window is not None else []):
             extent = _extent(group)
             if extent is None or not (extent[1] < window[0] or extent[0] >= window[1]):
                 continue
-            if unit is None or _bounds(group, "unit") == (unit, unit):
+            if unit is None or file.units(group) == (unit, unit):
                 found.groups.add(number)
                 found.first, found.last = min(found.first, extent[0]), max(found.last, extent[1])
                 if extent[1] < window[0]:
@@ -107,10 +113,6 @@ class ParquetTable:
                 else:
                     found.after += group.num_rows
         return found
-
-    def _groups(self) -> Iterator[pq.RowGroupMetaData]:
-        for _, metadata in self._files:
-            yield from (metadata.row_group(at) for at in range(metadata.num_row_groups))
 
     def batches(
         self, columns: list[str], _tally: Tally, unit: str | None, passed: set[int]
@@ -134,21 +136,50 @@ class ParquetTable:
 
     def _pieces(self, columns: list[str], unit: str | None, passed: set[int]) -> Iterator[tuple[int, pa.RecordBatch]]:
         at, number = 0, -1
-        for path, metadata in self._files:
-            schema = metadata.schema.to_arrow_schema()
-            texts = [
-                name for name in ("channel", "campaign", "unit") if name in columns and is_text(schema.field(name).type)
-            ]
-            with pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False, buffer_size=2**20) as file:
-                for local in range(metadata.num_row_groups):
-                    group, number = metadata.row_group(local), number + 1
-                    low, high = (None, None) if unit is None else _bounds(group, "unit") or (None, None)
-                    if number not in passed and (low is None or low <= unit <= high):
-                        start = at
-                        for batch in file.iter_batches(BATCH_ROWS, [local], columns):
-                            yield start, batch
-                            start += len(batch)
-                    at += group.num_rows
+        for file in self._files:
+            for local, group in enumerate(file.groups()):
+                number += 1
+                units = None if unit is None else file.units(group)
+                if number not in passed and (units is None or units[0] <= unit <= units[1]):
+                    start = at
+                    for batch in file.read(local, columns):
+                        yield start, batch
+                        start += len(batch)
+                at += group.num_rows
+
+
+class _File:
+    """One Parquet file; folders above it called `unit=it` give it a column `unit` of that one value."""
+
+    def __init__(self, path: Path, metadata: pq.FileMetaData):
+        self.path, self.metadata = path, metadata
+        self._schema = metadata.schema.to_arrow_schema()
+        named = (part.split("=", 1) for part in path.parts[:-1] if "=" in part)
+        self._constants = {name: unquote(value) for name, value in named if name not in self._schema.names}
+        self.columns = [*self._schema.names, *self._constants]
+
+    def groups(self) -> Iterator[pq.RowGroupMetaData]:
+        """Yield what the file says of each group of rows."""
+        return (self.metadata.row_group(at) for at in range(self.metadata.num_row_groups))
+
+    def units(self, group: pq.RowGroupMetaData) -> tuple[str, str] | None:
+        """Return the first and last name of a unit in a group of rows, where the file states them."""
+        if "unit" in self._constants:
+            return self._constants["unit"], self._constants["unit"]
+        bounds = _bounds(group, "unit")
+        return bounds if bounds is not None and isinstance(bounds[0], str) else None
+
+    def read(self, group: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the columns of a group of rows in pieces; texts that repeat come as dictionaries."""
+        own = [name for name in columns if name not in self._constants]
+        texts = [name for name in own if name in _REPEATED and is_text(self._schema.field(name).type)]
+        lazily = {"pre_buffer": False, "buffer_size": 2**20}
+        with pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=texts, **lazily) as file:
+            for batch in file.iter_batches(BATCH_ROWS, [group], own):
+                same = {name: [value] for name, value in self._constants.items() if name in columns}
+                filled = {name: pa.array(value * len(batch)).dictionary_encode() for name, value in same.items()}
+                arrays = [filled[name] if name in filled else batch[name] for name in columns]
+                yield pa.RecordBatch.from_arrays(arrays, names=columns)
 
 
 @dataclass

@@ -242,6 +242,14 @@ def test_parquet_files_give_what_frames_give(tmp_path, monkeypatch, text):
     assert same(journeys(tmp_path / "touchpoints", bought), journeys(seen, bought))
 
 
+def test_folders_named_after_a_unit_give_the_column(tmp_path):
+    seen, bought = many()
+    seen.to_parquet(tmp_path, partition_cols=["unit"], index=False)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["unit=de", "unit=it"]
+    for unit in (None, "it"):
+        assert same(journeys(tmp_path, bought, 2, PERIOD, unit), journeys(seen, bought, 2, PERIOD, unit))
+
+
 def test_groups_of_rows_outside_the_window_are_counted_and_not_read(tmp_path, monkeypatch):
     seen, bought = many()
     seen = seen.sort_values(["unit", "time"], ignore_index=True)

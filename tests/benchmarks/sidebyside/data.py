@@ -25,6 +25,7 @@ NAMES = np.array(
 )
 GROUP_ROWS = 1_000_000
 BEFORE_NULL, BEFORE_ORDER = 0.225, 0.025
+LONG_DAYS, STAY_DAYS = 70, 15
 MOST_STEPS, MOST_DAYS, LATEST_START = 200, 12, 30
 
 
@@ -114,7 +115,8 @@ def journeys_set(watch, folder: str, journeys: int, text_ids: bool = False) -> d
 def long_set(watch, folder: str, touchpoints: int, channels: int = 10, users: int = 0, per_order: int = 50) -> dict:
     """Draw touchpoints one slice of time after another, as a log grows; about 12 a user; write them group by group.
 
-    A user has a taste for one channel. Memory stays that of one row group, whatever the number of rows.
+    A user is there for 15 of the 70 days in which touchpoints fall and has a taste for one channel. The period ends 22
+    days later than they do, so about a quarter of the journeys is open. Memory stays that of one row group.
     """
     to = Path(folder)
     to.mkdir(parents=True, exist_ok=True)
@@ -124,13 +126,15 @@ def long_set(watch, folder: str, touchpoints: int, channels: int = 10, users: in
     share = 1.0 / np.arange(1, channels + 1) ** 0.8
     cumulative = np.cumsum(share / share.sum())
     slices = max(1, -(-touchpoints // GROUP_ROWS))
-    width = 90 * DAY // slices
+    width = LONG_DAYS * DAY // slices
+    present = -(-users * STAY_DAYS // (LONG_DAYS + STAY_DAYS))
     bought = []
     with pq.ParquetWriter(to / "touchpoints.parquet", _schema(False)) as writer:
         for number in range(slices):
             rows = min(GROUP_ROWS, touchpoints - number * GROUP_ROWS)
-            user = random.integers(0, users, rows)
-            time = START + number * width + np.sort(random.integers(0, width, rows))
+            passed = number * width + np.sort(random.integers(0, width, rows))
+            time = START + passed
+            user = (passed / (LONG_DAYS * DAY) * (users - present) + random.random(rows) * present).astype(np.int64)
             fresh = np.searchsorted(cumulative, random.random(rows)).clip(max=channels - 1)
             taste = np.searchsorted(cumulative, (_sparse(user) % 1_000_003) / 1_000_003).clip(max=channels - 1)
             channel = np.where(random.random(rows) < 0.4, taste, fresh)

@@ -195,3 +195,9 @@ def _one(found, language: str) -> str:
 
 def _names(rows, language: str) -> str:
     return listed([name(row, language) for row in rows.to_dict("records")], language)
+
+
+def no_spend(language: str) -> list[str]:
+    """Say that there is nothing to hold credit against."""
+    _ = text.translator(language)
+    return [_("No table of spend is declared: there is no cost per conversion and no attributed ROAS.")]

@@ -167,6 +167,48 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
     return found
 
 
+def on_order(choice: pd.DataFrame, order: int, language: str) -> list[str]:
+    """Say which order of the chain predicts unseen customers best, and whether it is the one in use.
+
+    Parameters
+    ----------
+    choice : DataFrame
+        As `order_choice` returns it.
+    order : int
+        In use.
+    language : {"en", "it"}
+    """
+    _ = text.translator(language)
+    preferred = choice[choice["preferred"]]
+    if not len(preferred):
+        return [_("No journey has ended: the order of the Markov chain cannot be examined.")]
+    best = int(preferred["order"].iloc[0])
+    if best == order:
+        return [
+            _("Customers whom the chain has not seen are predicted best at order {order}, the one in use.").format(
+                order=order
+            )
+        ]
+    used = choice[choice["order"] == order]
+    if not len(used):
+        return [
+            _(
+                "Customers whom the chain has not seen are predicted best at order {best}; order {order} is in use."
+            ).format(best=best, order=order)
+        ]
+    return [
+        _(
+            "Customers whom the chain has not seen are predicted best at order {best}, by {gain} in logarithm for each"
+            " journey (standard error {error}); order {order} is in use. The band holds both."
+        ).format(
+            best=best,
+            order=order,
+            gain=text.number(float(preferred["difference"].iloc[0] - used["difference"].iloc[0]), language, 4),
+            error=text.number(float(used["standard_error"].iloc[0]), language, 4),
+        )
+    ]
+
+
 def _few(count: float, language: str) -> str:
     """Write a count: whole, or with one decimal where it is small and not whole."""
     whole = abs(count) >= 100 or float(count).is_integer()

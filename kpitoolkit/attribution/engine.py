@@ -1,6 +1,8 @@
 """The engine behind tables of an Ibis connection: asked, lent small tables, and named when it fails."""
 
 import contextlib
+import weakref
+from functools import partial
 
 import ibis
 import ibis.expr.types as ir
@@ -22,8 +24,8 @@ class Engine:
     def __init__(self, backend, place: str):
         self.backend = backend
         self.place = place
-        self._kept = []
-        self._sent = []
+        self._kept, self._sent = [], []
+        weakref.finalize(self, _drop, self._kept, self._sent)
 
     @property
     def dialect(self) -> str:
@@ -47,14 +49,21 @@ class Engine:
     def sent(self, frame: pd.DataFrame) -> ir.Table:
         """Return a small frame as a table of the engine."""
         table = ibis.memtable(frame)
-        self._sent.append(table.get_name())
+        drop = self.backend.drop_view if self.dialect in ("duckdb", "pyspark") else self.backend.drop_table
+        self._sent.append(partial(drop, table.get_name(), force=True))
         self.ask(table.limit(1))  # some engines know it only once it has been asked for
         return table
 
     def keep(self, table: ir.Table) -> ir.Table:
         """Return the table as a temporary one of the engine, so that it is computed once; as it is where it cannot."""
         try:
-            kept = table.cache()
+            if self.dialect in ("pyspark", "databricks"):  # their temporary tables are views, computed anew each time
+                kept = table.cache()
+                self._kept.append(kept.release)
+            else:
+                name = ibis.util.gen_name("kpitoolkit")
+                kept = self.backend.create_table(name, table, temp=True)
+                self._kept.append(partial(self.backend.drop_table, name, force=True))
         except Exception as error:
             try:
                 self.backend.to_pandas(ibis.literal(1).as_table())
@@ -62,22 +71,12 @@ class Engine:
                 self.release()
                 raise self._failure(error) from None
             return table
-        self._kept.append(kept)
-        self._drop_sent()
+        _drop(self._sent)
         return kept
 
     def release(self) -> None:
-        """Drop what was kept; what a lost connection kept is gone with it."""
-        while self._kept:
-            with contextlib.suppress(Exception):
-                self._kept.pop().release()
-        self._drop_sent()
-
-    def _drop_sent(self) -> None:
-        drop = self.backend.drop_view if self.dialect in ("duckdb", "pyspark") else self.backend.drop_table
-        while self._sent:
-            with contextlib.suppress(Exception):
-                drop(self._sent.pop(), force=True)
+        """Drop what was kept, which happens too when nothing refers to the engine; a lost connection has dropped it."""
+        _drop(self._kept, self._sent)
 
     def _failure(self, error: Exception) -> ToolkitError:
         return ToolkitError(
@@ -93,3 +92,10 @@ class Engine:
         row = self.ask(table.aggregate(rows=table.count(), **sums, **(other or {}))).to_dict("records")[0]
         figures = {name: 0 if pd.isna(value) else value for name, value in row.items()}
         return {name: value if isinstance(value, float) else int(value) for name, value in figures.items()}
+
+
+def _drop(*tables: list) -> None:
+    for found in tables:
+        while found:
+            with contextlib.suppress(Exception):
+                found.pop()()

@@ -255,7 +255,7 @@ def test_a_lost_connection_is_said_without_its_address(monkeypatch):
     contacts, sales = connected(contacts_frame(), sales_frame())
     made = journeys(contacts, sales, 30)
     backend = contacts.get_backend()
-    assert [name for name in backend.list_tables() if name.startswith("ibis_cached")]
+    assert [name for name in backend.list_tables() if name.startswith("ibis_kpitoolkit")]
 
     def broken(*_, **__):
         raise OSError("server closed the connection: postgres://me:secret@db.example/sales")
@@ -279,5 +279,14 @@ def test_an_engine_that_keeps_no_tables_is_asked_each_time(monkeypatch):
     def refused(*_, **__):
         raise NotImplementedError
 
-    monkeypatch.setattr(contacts.get_backend(), "_create_cached_table", refused)
+    monkeypatch.setattr(contacts.get_backend(), "create_table", refused)
     assert_equal(journeys(contacts, sales, 30, PERIOD), journeys(touchpoints, conversions, 30, PERIOD))
+
+
+def test_what_an_engine_kept_goes_with_the_journeys():
+    contacts, sales = connected(contacts_frame(), sales_frame())
+    backend = contacts.get_backend()
+    made = journeys(contacts, sales, 30)
+    assert len(backend.list_tables()) == 3
+    del made
+    assert sorted(backend.list_tables()) == ["contacts", "sales"]

@@ -37,6 +37,10 @@ def _to_utf8(words) -> bytes: ...
 def _xxhash64(data) -> bytes: ...
 
 
+@ibis.udf.scalar.builtin(name="xxhash64")
+def _xxhash64_number(words) -> int: ...
+
+
 @ibis.udf.scalar.builtin(name="from_big_endian_64")
 def _from_big_endian_64(data) -> int: ...
 
@@ -60,6 +64,8 @@ def key(identifier: ir.Column, dialect: str) -> ir.IntegerColumn:
         number = identifier.cast("int64")
     elif dialect == "trino":
         number = _from_big_endian_64(_xxhash64(_to_utf8(identifier)))
+    elif dialect in ("pyspark", "databricks"):
+        number = _xxhash64_number(identifier)  # their other hash has 32 bits
     else:
         number = identifier.hash().cast("int64")
     prime = ibis.literal(_PRIME, "int64")

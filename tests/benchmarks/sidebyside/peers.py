@@ -25,17 +25,20 @@ def _table(path, each=False):
     return pd.concat(halves).sample(frac=1, random_state=0).reset_index(drop=True)
 
 
-def channelattribution(watch, paths, again=True, each=False):
-    """First, last, linear; Markov of order 1 with nulls and value, all parameters at their defaults."""
+def channelattribution(watch, paths, again=True, each=False, closer=None):
+    """First, last, linear; Markov of order 1 with nulls and value, at the defaults or with a closer `conv_par`."""
     import ChannelAttribution as peer
 
     watch.imported()
     table = _table(paths, each)
     columns = {"var_path": "path", "var_conv": "total_conversions", "var_value": "total_conversion_value"}
     rest = {"sep": ">", "flg_pro": False}
+    simulation = {} if closer is None else {"conv_par": closer}
 
     def markov(seed):
-        return peer.markov_model(table, **columns, var_null="total_null", seed=seed, verbose=False, **rest)
+        return peer.markov_model(
+            table, **columns, var_null="total_null", seed=seed, verbose=False, **simulation, **rest
+        )
 
     rules, chain = watch.run(lambda: (peer.heuristic_models(table, **columns, **rest), markov(0)))
     rules, chain = rules.set_index("channel_name"), chain.set_index("channel_name")["total_conversions"]

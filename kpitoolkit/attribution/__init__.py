@@ -6,7 +6,7 @@ from kpitoolkit.attribution.cost_wording import no_spend
 from kpitoolkit.attribution.journeys import Journeys, conversions_from_orders, journeys, journeys_from_paths
 from kpitoolkit.attribution.markov import order_choice
 from kpitoolkit.attribution.maturity import QuarterClose, TrueUp, quarter_close, true_up
-from kpitoolkit.attribution.models import Attribution, attribute, lookback_sensitivity
+from kpitoolkit.attribution.models import Attribution, attribute
 from kpitoolkit.attribution.shapley import rate_game
 from kpitoolkit.attribution.wording import on_order
 
@@ -22,7 +22,6 @@ __all__ = [
     "cost_and_return",
     "journeys",
     "journeys_from_paths",
-    "lookback_sensitivity",
     "no_spend",
     "on_order",
     "order_choice",

@@ -10,13 +10,14 @@ from kpitoolkit import plots, text
 from kpitoolkit.attribution import wording
 from kpitoolkit.attribution.aggregates import Aggregates
 from kpitoolkit.attribution.checks import UNATTRIBUTED
-from kpitoolkit.attribution.journeys import Journeys, journeys
+from kpitoolkit.attribution.journeys import Journeys
 from kpitoolkit.attribution.markov import checked_order, removal
 from kpitoolkit.attribution.resampling import RESAMPLES, interval, weights
-from kpitoolkit.errors import ToolkitError, suggest
+from kpitoolkit.errors import ToolkitError
 
 MODELS = ("first", "last", "last_non_direct", "linear", "position", "time_decay", "markov", "shapley")
 FEW_CONVERSIONS = 30
+DRAWN = 20
 _OF_WHOLE_JOURNEYS = ("markov", "shapley")
 
 
@@ -77,10 +78,11 @@ class Attribution:
     def plot(
         self, ax: Axes | None = None, language: str = "en", models: tuple[str, ...] = ("first", "last", "markov")
     ) -> Axes:
-        """Draw the conversions credited to each line by a few models; the interval on Markov."""
+        """Draw the conversions credited by a few models, 20 lines at most; the interval on Markov."""
         named = self._in_one_name()
         lines, wide = named.table.set_index(["channel", "model"]), named.wide()
-        drawn = lines.loc[[(c, m) for c in wide["channel"] for m in models if m in wide.columns]].reset_index()
+        most = [*wide["channel"].head(DRAWN), *wide["channel"].iloc[DRAWN:].tail(1)]
+        drawn = lines.loc[[(c, m) for c in most for m in models if m in wide.columns]].reset_index()
         shown = (drawn["model"] == "markov") & (drawn["channel"] != UNATTRIBUTED)
         drawn = drawn.assign(low=drawn["low"].where(shown), high=drawn["high"].where(shown))
         title = text.translator(language)("Conversions credited to each channel, by rule")
@@ -201,60 +203,6 @@ def attribute(
         half_life_days=float(half_life_days),
         draws=draws,
     )
-
-
-def lookback_sensitivity(
-    touchpoints: pd.DataFrame,
-    conversions: pd.DataFrame,
-    period: tuple[object, object] | None = None,
-    lookback_days: tuple[float, ...] = (7, 14, 30),
-    model: str = "markov",
-    half_life_days: float = 7.0,
-    direct: str = "direct",
-) -> pd.DataFrame:
-    """Return the credit of each channel under several look-backs.
-
-    Parameters
-    ----------
-    touchpoints, conversions, period
-        As for `journeys`.
-    lookback_days : tuple of float
-    model : str
-        One of `MODELS`.
-    half_life_days, direct
-        As for `attribute`.
-
-    Returns
-    -------
-    DataFrame
-        channel, then one column of conversions for each look-back (`lookback_7_days`), which sums to all conversions;
-        the most credited in the last column first, `unattributed` last.
-
-    Raises
-    ------
-    Faults, ToolkitError
-        As `journeys`; where the model is unknown.
-
-    Examples
-    --------
-    >>> touchpoints = pd.DataFrame({"user_id": ["u", "u"], "channel": ["tv", "email"],
-    ...                             "time": pd.to_datetime(["2026-07-01", "2026-07-20"])})
-    >>> conversions = pd.DataFrame({"order_id": ["A"], "user_id": ["u"], "value": [80.0],
-    ...                             "time": pd.to_datetime(["2026-07-21"])})
-    >>> lookback_sensitivity(touchpoints, conversions, lookback_days=(7, 30), model="linear").values.tolist()
-    [['email', 1.0, 0.5], ['tv', 0.0, 0.5], ['unattributed', 0.0, 0.0]]
-    """
-    if model not in MODELS:
-        raise ToolkitError(f"model '{model}' is not one of {', '.join(MODELS)}.{suggest(model, MODELS)}")
-    columns = {}
-    for days in lookback_days:
-        built = journeys(touchpoints, conversions, days, period)
-        table = attribute(built, half_life_days=half_life_days, direct=direct).table
-        chosen = table[table["model"] == model].set_index("channel")["conversions"]
-        columns[f"lookback_{days:g}_days"] = chosen
-    wide = pd.DataFrame(columns).fillna(0.0)
-    ranking = wide[wide.columns[-1]].drop(UNATTRIBUTED).sort_values(ascending=False, kind="stable")
-    return wide.loc[[*ranking.index, UNATTRIBUTED]].rename_axis("channel").reset_index()
 
 
 @dataclass(frozen=True, eq=False)

@@ -427,11 +427,17 @@ def _relative_errors(fitted, counts: np.ndarray, players: list[int]) -> np.ndarr
 
 
 def _interval(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bounds that hold 90% of a gamma distribution; 0 where the mean is 0."""
+    """Return bounds that hold 90% of a gamma distribution, and a quarter of a conversion more; 0 where the mean is 0.
+
+    What comes is whole conversions, or parts of them: variance / mean is the credit of one. Without the quarter, 82% of
+    the intervals around less than five conversions held in simulation; with a half, 95%.
+    """
     some = (mean > 0) & (variance > 0)
     shape = np.divide(mean**2, variance, out=np.ones_like(mean), where=some)
-    scale = np.divide(variance, mean, out=np.ones_like(mean), where=some)
-    return tuple(np.where(some, stats.gamma.ppf(level, shape, scale=scale), mean) for level in (0.05, 0.95))
+    one = np.divide(variance, mean, out=np.zeros_like(mean), where=some)
+    scale = np.where(some, one, 1.0)
+    low, high = (np.where(some, stats.gamma.ppf(level, shape, scale=scale), mean) for level in (0.05, 0.95))
+    return np.maximum(low - one / 4, 0.0), high + one / 4
 
 
 def _compared(channel, counts, mean, outcome_variance, drawn, came) -> pd.DataFrame:

@@ -89,7 +89,7 @@ def from_tables(
     dealt.add(orders)
     del orders
     of_units = np.argsort(np.argsort(np.array(list(units or []), dtype=object)))
-    rules = _Rules(*bounds, lookback, place, of_units)
+    rules = _Rules(*bounds, lookback, place.astype(_smallest(len(place))), of_units)
 
     def one(part: int) -> tuple[Part, dict[str, int]]:
         bags = contacts.dealt.bags(part)
@@ -156,58 +156,60 @@ def _built(
     user, keys = _users(contacts, orders, rules.units)
     order = np.lexsort((orders.order, orders.time, user[n:]))
     orders, buyer = orders[order], user[n:][order]
-    steps, ends, to_time = _moments(user[:n], contacts.time, buyer, orders.time)
-    steps, node, repeated = _in_order(steps, rules.nodes[contacts.node])
-    user, time = to_time(steps)
-    n = len(steps)
-
+    user, time, node, steps, ends, repeated = _in_order(
+        user[:n], contacts.time, rules.nodes[contacts.node], buyer, orders.time
+    )
     closed = _closings(orders, buyer, ends, rules)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(keys)))])
+
     upto = np.searchsorted(steps, closed.end, side="right")
-    closing = np.repeat(np.arange(len(upto) + 1), np.diff(np.concatenate([[0], upto, [n]])))
-    has_next = np.append(closed.key, -1)[closing] == user
-    age = np.append(closed.time, 0)[closing] - time
-    counted = has_next & np.append(closed.counts, False)[closing]
-    credited = counted & (age <= rules.lookback)
-    journey = np.append(np.cumsum(closed.counts) - 1, 0)[closing[credited]]
-    rest = ~has_next
-    rest_user, rest_time, rest_node = user[rest], time[rest], node[rest]
-    last, rest_length = _ends(rest_user)
-    is_open = rest_time[last] >= rules.end - rules.lookback
-    of_open = np.repeat(is_open, rest_length)
+    since, ended, rests = starts[closed.key], _ends(closed.key), starts[:-1].copy()
+    since[1:] = np.where(ended[:-1], since[1:], upto[:-1])
+    rests[closed.key[ended]] = upto[ended]
+    rest_length = starts[1:] - rests
+    owner = np.flatnonzero(rest_length)
+    is_open = time[starts[owner + 1] - 1] >= rules.end - rules.lookback
+
+    in_period, counted = closed[closed.counts], (upto - since)[closed.counts]
+    rows = _ranges(since[closed.counts], counted)
+    journey = np.repeat(np.arange(len(in_period)), counted)
+    age = in_period.time[journey] - time[rows]
+    credited = age <= rules.lookback
+    journey = journey[credited]
+    open_rows = _ranges(rests[owner[is_open]], rest_length[owner[is_open]])
+    is_null = np.ones(len(steps), dtype=bool)
+    is_null[_ranges(since, upto - since)] = False
+    is_null[open_rows] = False
 
     late = np.zeros(len(keys), dtype=bool)
-    late[closed.key[closed.counts]] = True
-    late[user[has_next]] = False
+    late[in_period.key] = True
+    late[closed.key[upto > since]] = False
+    late &= rest_length > 0
     counts = {
         "touchpoints_repeated": repeated,
-        "touchpoints_closed_earlier": int(np.count_nonzero(has_next & ~counted)),
-        "touchpoints_outside_lookback": int(np.count_nonzero(counted & ~credited)),
-        "touchpoints_in_journeys": len(journey) + len(rest_user),
-        "touchpoints_only_after_order": int(np.count_nonzero(late[rest_user])),
-        "users_only_after_order": int(np.count_nonzero(late[rest_user[last]])),
+        "touchpoints_closed_earlier": int((upto - since)[~closed.counts].sum()),
+        "touchpoints_outside_lookback": len(rows) - len(journey),
+        "touchpoints_in_journeys": len(journey) + int(rest_length.sum()),
+        "touchpoints_only_after_order": int(rest_length[late].sum()),
+        "users_only_after_order": int(np.count_nonzero(late)),
     }
-    bag, owner, in_period = bags_of(keys).astype(np.uint8), rest_user[last], closed[closed.counts]
+    bag = bags_of(keys).astype(np.uint8)
     length = np.bincount(journey, minlength=len(in_period))
-    opened = int(is_open.sum())
+    opened = int(np.count_nonzero(is_open))
     closed_state = np.where(length > 0, _CONVERTED, _UNATTRIBUTED)
     other = np.repeat([_UNATTRIBUTED, _OPEN, _NULL], [len(guests), opened, len(owner) - opened])
     state = np.concatenate([closed_state, other]).astype(np.uint8)
+    users = np.concatenate([owner[is_open], owner[~is_open]])
     part = Part(
         bags=bags,
-        bag=np.concatenate([bag[in_period.key], bags_of(guests.key), bag[owner[is_open]], bag[owner[~is_open]]]).astype(
-            np.uint8
-        ),
+        bag=np.concatenate([bag[in_period.key], bags_of(guests.key).astype(np.uint8), bag[users]]),
         state=state,
-        length=np.concatenate([length, np.zeros(len(guests)), rest_length[is_open], rest_length[~is_open]]).astype(
-            np.int32
-        ),
+        length=np.concatenate([length, np.zeros(len(guests), dtype=np.int64), rest_length[users]]).astype(np.int32),
         conversions=np.concatenate([in_period.conversions, np.ones(len(guests)), np.zeros(len(owner))]),
         value=np.concatenate([in_period.value, guests.value, np.zeros(len(owner))]),
         nulls=state == _NULL,
-        node=np.concatenate([node[credited], rest_node[of_open], rest_node[~of_open]]).astype(
-            _smallest(len(rules.nodes))
-        ),
-        age=np.concatenate([age[credited], rules.end - rest_time[of_open]]),
+        node=np.concatenate([node[rows[credited]], node[open_rows], node.compress(is_null)]),
+        age=np.concatenate([age[credited], rules.end - time[open_rows]]),
     )
     return part, counts
 
@@ -229,11 +231,17 @@ def _closings(orders: ingest.Rows, buyer: np.ndarray, ends: np.ndarray, rules: _
     )
 
 
-def _ends(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rows are the last of their user, and how many rows each user has."""
+def _ends(users: np.ndarray) -> np.ndarray:
+    """Return which rows are the last of their user."""
     last = np.ones(len(users), dtype=bool)
     last[:-1] = users[1:] != users[:-1]
-    return last, np.diff(np.flatnonzero(last), prepend=-1)
+    return last
+
+
+def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return start, start + 1, ... of each range, one range after another."""
+    stop = np.cumsum(length)
+    return np.repeat(start - (stop - length), length) + np.arange(stop[-1] if len(stop) else 0)
 
 
 def _smallest(count: int) -> np.dtype:
@@ -250,45 +258,56 @@ def _users(contacts: ingest.Rows, orders: ingest.Rows, units: np.ndarray) -> tup
     return code, keys[pairs // len(units)]
 
 
-def _moments(user: np.ndarray, time: np.ndarray, buyer: np.ndarray, bought: np.ndarray):
-    """Put user and time of each touchpoint and of each conversion into one integer each.
+def _in_order(user: np.ndarray, time: np.ndarray, node: np.ndarray, buyer: np.ndarray, bought: np.ndarray):
+    """Sort touchpoints by user, time and node, each once; put user and time of each into one integer.
 
     Returns
     -------
-    two arrays of int64, and the function that returns users and times from such integers
-        The time is in microseconds from the first one where that fits, else its rank.
+    user, time, node : arrays
+    steps, ends : arrays of int64
+        User and time of each touchpoint, and of each conversion (`buyer`, `bought`): in microseconds from the first
+        time where that fits, else as its rank.
+    repeated : int
+        Touchpoints left out as they were there before.
     """
-    times = np.concatenate([time, bought])
-    first = int(times.min(initial=np.iinfo(np.int64).max)) if len(times) else 0
-    known = None
-    user_bits = int(max(user.max(initial=0), buyer.max(initial=0))).bit_length()
-    if user_bits + (int(times.max(initial=first)) - first).bit_length() > 63:
-        times, known = pd.factorize(times, sort=True)
-        first = 0
-    bits = (int(times.max(initial=first)) - first).bit_length()
-
-    def restored(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        time = (moments & (1 << bits) - 1) + first
-        return moments >> bits, time if known is None else known[time]
-
-    times -= first
-    return user << bits | times[: len(user)], buyer << bits | times[len(user) :], restored
-
-
-def _in_order(steps: np.ndarray, node: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Sort touchpoints by user, time and node, each once; return both arrays, and how many were repeated."""
-    order = np.argsort(steps)
-    steps, node = steps[order], node[order]
+    if (time[1:] >= time[:-1]).all():
+        order = _stable_order(user)
+        user, time, node = user[order], time[order], node[order]
+        steps, ends = _moments(user, time, buyer, bought)
+    else:
+        steps, ends = _moments(user, time, buyer, bought)
+        order = np.argsort(steps)
+        user, time, node, steps = user[order], time[order], node[order], steps[order]
     tied = steps[1:] == steps[:-1]
     if not tied.any():
-        return steps, node, 0
+        return user, time, node, steps, ends, 0
     among = np.zeros(len(steps), dtype=bool)
     among[1:] = tied
     among[:-1] |= tied
     node[among] = node[among][np.lexsort((node[among], steps[among]))]
     fresh = np.ones(len(steps), dtype=bool)
     fresh[1:] = ~tied | (node[1:] != node[:-1])
-    return steps[fresh], node[fresh], int(np.count_nonzero(~fresh))
+    return user[fresh], time[fresh], node[fresh], steps[fresh], ends, int(np.count_nonzero(~fresh))
+
+
+def _stable_order(numbers: np.ndarray) -> np.ndarray:
+    """Return what sorts numbers from 0 to 2^32, equal ones as they stand; 16 bits at a time, which numpy counts."""
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    if numbers.max(initial=0) >> 16:
+        order = order[np.argsort((numbers >> 16).astype(np.uint16)[order], kind="stable")]
+    return order
+
+
+def _moments(user: np.ndarray, time: np.ndarray, buyer: np.ndarray, bought: np.ndarray):
+    """Put user and time of each touchpoint, and of each conversion, into one integer each."""
+    times = [part for part in (time, bought) if len(part)]
+    first = min((int(part.min()) for part in times), default=0)
+    last = max((int(part.max()) for part in times), default=0)
+    if int(max(user.max(initial=0), buyer.max(initial=0))).bit_length() + (last - first).bit_length() > 63:
+        ranks, known = pd.factorize(np.concatenate([time, bought]), sort=True)
+        time, bought, first, last = ranks[: len(time)], ranks[len(time) :], 0, len(known)
+    bits = (last - first).bit_length()
+    return user << bits | (time - first), buyer << bits | (bought - first)
 
 
 def source_of(

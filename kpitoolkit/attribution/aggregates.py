@@ -43,9 +43,9 @@ def bags_of(keys: np.ndarray) -> np.ndarray:
     """Deal users into bags, each by a fixed mix of its key alone.
 
     With M = 2^31 - 1 and x = key mod M, twice: x becomes (x^5 + 362436069) mod M, a permutation of 0..M-1 as 5 divides
-    no factor of M - 1; the bag is x mod 200. No product exceeds 2^62, so that every SQL engine computes the same on its
-    BIGINT. Bags hold different numbers of users, as a draw would deal them, so resampled bags vary in the number of
-    users too.
+    no factor of M - 1; the bag is x mod 200. Reduced after each step, no product exceeds 2^62, so that every SQL engine
+    computes the same on its BIGINT. Bags hold different numbers of users, as a draw would deal them, so resampled bags
+    vary in the number of users too.
 
     Parameters
     ----------
@@ -62,19 +62,42 @@ def bags_of(keys: np.ndarray) -> np.ndarray:
     [38, 47, 56, 38]
     """
     bags = np.empty(len(keys), dtype=np.int64)
+    room = np.empty((3, min(len(keys), _BLOCK)), dtype=np.uint64)
     for at in range(0, len(keys), _BLOCK):
-        x = keys[at : at + _BLOCK].astype(np.int64) % _PRIME
+        key = keys[at : at + _BLOCK].astype(np.int64, copy=False).view(np.uint64)
+        x, power, free = room[:, : len(key)]
+        np.right_shift(key, 63, out=free)
+        np.left_shift(free, 2, out=free)
+        np.subtract(key, free, out=x)  # 2^64 mod M is 4: what a number below 0 has too much
+        _folded(x, free, 2)
+        _reduced(x, free, x)
         for _ in range(2):
-            square = _modulo(x * x)
-            x = _modulo(_modulo(_modulo(square * square) * x) + 362_436_069)
-        bags[at : at + _BLOCK] = x % BAGS
+            np.multiply(x, x, out=power)
+            _folded(power, free, 1)  # below 2^32
+            np.multiply(power, power, out=power)
+            _folded(power, free, 2)  # below 2^31 + 5
+            np.multiply(power, x, out=power)
+            _folded(power, free, 1)
+            np.add(power, 362_436_069, out=power)
+            _folded(power, free, 1)
+            _reduced(power, free, x)
+        small = x.astype(np.uint32)
+        bags[at : at + _BLOCK] = small - small // np.uint32(BAGS) * np.uint32(BAGS)
     return bags
 
 
-def _modulo(x: np.ndarray) -> np.ndarray:
-    """Return x mod 2^31 - 1 for x from 0 to 2^62: high and low 31 bits add up to a number of the same class."""
-    x = (x & _PRIME) + (x >> 31)
-    return x - _PRIME * (x >= _PRIME)
+def _folded(x: np.ndarray, free: np.ndarray, times: int) -> None:
+    """Add the bits from the 31st on to the 31 low ones, in place: a smaller number of the same class mod 2^31 - 1."""
+    for _ in range(times):
+        np.right_shift(x, 31, out=free)
+        np.bitwise_and(x, _PRIME, out=x)
+        np.add(x, free, out=x)
+
+
+def _reduced(x: np.ndarray, free: np.ndarray, out: np.ndarray) -> None:
+    """Put x mod 2^31 - 1 into `out`, for x below 2^32 - 2; what would fall below 0 turns over to a large number."""
+    np.subtract(x, _PRIME, out=free)
+    np.minimum(x, free, out=out)
 
 
 def require_order(order: int, players: int) -> None:

@@ -138,7 +138,8 @@ def cost_and_return(
     period : (first day, last day), optional
         Both included; days in UTC, or in the time zone of the two timestamps. Default: all rows.
     currency : str, optional
-        Into which amounts are converted, each row at its quarter's rate. Default: the only one of `spend`.
+        Into which amounts are converted, each row at the rate of its quarter in the period's time zone.
+        Default: the only one of `spend`.
     fx_rates : DataFrame, optional
         quarter, currency, rate.
     group_currency : str
@@ -248,11 +249,10 @@ def _ready(frame, name, amount, time, keys, period, into) -> tuple[pd.DataFrame,
     frame = frame.rename(columns={"platform": "channel"})
     if period:
         first, last = (pd.Timestamp(day) for day in period)
-        end = last + pd.DateOffset(days=1)
-        if time == "date":
-            bounds = [day.tz_localize(None) for day in (first, end)]
-        else:
-            bounds = [day.tz_convert("UTC").tz_localize(None) if day.tz is not None else day for day in (first, end)]
+        if time != "date" and first.tz is not None:
+            there = frame[time].dt.tz_localize("UTC").dt.tz_convert(first.tz)
+            frame = frame.assign(**{time: there.dt.tz_localize(None)})
+        bounds = [day.tz_localize(None) for day in (first, last + pd.DateOffset(days=1))]
         frame = frame[(frame[time] >= bounds[0]) & (frame[time] < bounds[1])]
     frame = frame.reset_index(drop=True)
     faults = []

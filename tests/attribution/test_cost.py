@@ -168,6 +168,16 @@ def test_days_of_the_period_are_those_of_its_time_zone(result):
     assert whole["spend_cents"] == whole["claimed_value_cents"] == 1111
 
 
+def test_a_claim_after_midnight_has_the_rate_of_the_quarter_of_its_time_zone(result):
+    times = pd.to_datetime(["2026-06-30 22:30", "2026-09-30 21:30"])
+    said = claims(("search", 100_00), ("search", 1_00), currency="USD").assign(conversion_time=times)
+    rates = pd.DataFrame({"quarter": ["2026Q3"], "currency": ["USD"], "rate": [0.9]})
+    period = tuple(pd.Timestamp(day, tz="Europe/Rome") for day in ("2026-07-01", "2026-09-30"))
+    spent = spend(("search", 100_00), date=pd.Timestamp("2026-07-01"))
+    found = cost.cost_and_return(result, spent, said, period=period, fx_rates=rates)
+    assert row(found, "search")["claimed_value_cents"] == 90_90
+
+
 def test_foreign_amounts_are_converted_at_their_quarters_rate(result):
     rates = pd.DataFrame({"quarter": ["2026Q3", "2026Q2"], "currency": ["USD", "USD"], "rate": [0.9, 0.5]})
     spent = spend(("search", 100_01), ("search", 100_00)).assign(

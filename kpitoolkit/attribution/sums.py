@@ -54,11 +54,11 @@ def states(parts: tuple[Part, ...], is_weighted: bool) -> pd.DataFrame:
     return pd.DataFrame(columns | {"conversions": conversions, "value": value})
 
 
-def _edges(length: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the journey of each step, and the positions of first and last steps of the journeys that have any."""
-    journey = np.repeat(np.arange(len(length)), length)
-    stop = np.cumsum(length)[length > 0]
-    return journey, stop - length[length > 0], stop - 1
+def _edges(length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of first and last steps of the journeys that have any."""
+    some = length > 0
+    stop = np.cumsum(length, dtype=np.int64)[some]
+    return stop - length[some], stop - 1
 
 
 def credits(part, player_of, is_direct, half_life) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -66,17 +66,19 @@ def credits(part, player_of, is_direct, half_life) -> tuple[dict[str, np.ndarray
     low, k = part.bags[0], len(is_direct)
     size = (part.bags[1] - low) * k
     weights = part.conversions, part.value
-    empty = (part.length == 0) & (part.conversions != 0)
+    closed = np.flatnonzero(part.conversions)
+    empty, closed = closed[part.length[closed] == 0], closed[part.length[closed] > 0]
     at = part.bag[empty].astype(np.int64) - low
     unattributed = np.stack([np.bincount(at, w[empty], minlength=part.bags[1] - low) for w in weights], axis=-1)
 
-    counts = (part.length > 0) & (part.conversions != 0)
-    length = part.length[counts].astype(np.int64)
-    chosen = np.repeat(counts, part.length)
+    length = part.length[closed].astype(np.int64)
+    first, last = _edges(length)
+    journey = np.repeat(np.arange(len(length)), length)
+    chosen = np.cumsum(part.length, dtype=np.int64)[closed] - length
+    chosen = (chosen - first)[journey] + np.arange(len(journey))
     player = player_of[part.node[chosen]]
-    bag = (part.bag[counts].astype(np.int64) - low) * k
-    weights = tuple(weight[counts] for weight in weights)
-    journey, first, last = _edges(length)
+    bag = (part.bag[closed].astype(np.int64) - low) * k
+    weights = tuple(weight[closed] for weight in weights)
 
     def summed(of_journey, of_player, share=None):
         at = bag[of_journey] + of_player
@@ -100,7 +102,7 @@ def credits(part, player_of, is_direct, half_life) -> tuple[dict[str, np.ndarray
         "position": summed(journey, player, place),
     }
     if part.age is not None:
-        age = part.age[np.flatnonzero(chosen)]
+        age = part.age[chosen]
         decay = np.exp2((age[last][journey] - age) / half_life)
         decay /= np.bincount(journey, decay, minlength=len(length))[journey]
         found["time_decay"] = summed(journey, player, decay)
@@ -123,77 +125,85 @@ def _distinct(journey: np.ndarray, player: np.ndarray, k: int) -> tuple[np.ndarr
 def transitions(part: Part, player_of: np.ndarray, k: int, order: int) -> tuple[np.ndarray, ...]:
     """Return bag, origin, target, count, value of one part."""
     passes = part.conversions + part.nulls
-    counts = passes != 0
-    length, node = part.length[counts].astype(np.int64), part.node
+    counts, node = passes != 0, part.node
+    columns = part.length, part.bag, part.conversions, part.value, part.nulls, passes
     if not counts.all():
-        node = node[np.repeat(counts, part.length)]
-    bag, conversions, value, nulls, passes = (
-        values[counts] for values in (part.bag.astype(np.int64), part.conversions, part.value, part.nulls, passes)
-    )
-    player = player_of[node]
-    journey, first, last = _edges(length)
+        node = node.compress(np.repeat(counts, part.length))
+        columns = (values[counts] for values in columns)
+    length, bag, conversions, value, nulls, passes = columns
+    player, some = player_of.astype(np.int32)[node], length > 0
+    first, last = _edges(length)
     if order > 1 and len(player):
-        kept = np.concatenate([[True], player[1:] != player[:-1]])
+        kept = np.ones(len(player), dtype=bool)
+        np.not_equal(player[1:], player[:-1], out=kept[1:])
         kept[first] = True
-        player, journey = player[kept], journey[kept]
-        journey, first, last = _edges(np.bincount(journey, minlength=len(length)))
-    state = player + 1
-    behind = np.ones(len(player), dtype=bool)
-    for back in range(1, order):
-        behind[back:] = behind[back - 1 : -1] if back > 1 else True
-        behind[first] = False
-        state[back:] += np.where(behind[back:], (player[:-back] + 1) * (k + 1) ** back, 0)
-    origin = np.concatenate([np.zeros(min(len(player), 1), dtype=np.int64), state[:-1]])
-    origin[first] = 0
-    final = np.zeros(len(length), dtype=np.int64)
-    final[length > 0] = state[last]
-    closed, lost = conversions != 0, nulls != 0
-    low = part.bags[0]
+        number = np.cumsum(kept) - 1
+        player, first, last = player.compress(kept), number[first], number[last]
+        length = np.zeros_like(length)
+        length[some] = last - first + 1
+
+    sizes = (k + 1) ** order, k + 2
+    kind = np.int32 if sizes[0] < 2**31 else np.int64
+    before, after = np.zeros(len(player), dtype=kind), player.astype(kind)
+    for _ in range(order):
+        after = before * kind(k + 1)
+        after += player
+        after += 1
+        before[1:] = after[:-1]
+        before[first] = 0
+    final = np.zeros(len(length), dtype=kind)
+    final[some] = after[last]
+    closed, lost = np.flatnonzero(conversions), np.flatnonzero(nulls)
+    weights, count = (passes, conversions[closed], nulls[lost]), None
+    if not all((weight == 1).all() for weight in weights):
+        count = np.concatenate([np.repeat(passes, length), *weights[1:]])
     return _summed(
-        np.concatenate([bag[journey], bag[closed], bag[lost]]) - low,
-        np.concatenate([origin, final[closed], final[lost]]),
-        np.concatenate([player, np.full(closed.sum(), k), np.full(lost.sum(), k + 1)]),
-        (
-            np.concatenate([passes[journey], conversions[closed], nulls[lost]]),
-            np.concatenate([np.zeros(len(journey)), value[closed], np.zeros(lost.sum())]),
-        ),
-        ((k + 1) ** order, k + 2),
+        np.concatenate([np.repeat(bag, length), bag[closed], bag[lost]]),
+        np.concatenate([before, final[closed], final[lost]]),
+        np.concatenate([player, np.full(len(closed), k, np.int32), np.full(len(lost), k + 1, np.int32)]),
+        ((slice(None), count), (slice(len(player), len(player) + len(closed)), value[closed])),
+        sizes,
         part.bags,
     )
 
 
 def coalitions(part: Part, channel_of: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
     """Return bag, coalition, conversions, value, nulls of one part."""
-    journey, first, _ = _edges(part.length)
-    coalition = np.zeros(len(part.length), dtype=np.int64)
-    if len(journey):
-        coalition[part.length > 0] = np.bitwise_or.reduceat(1 << channel_of[part.node], first)
+    coalition = np.zeros(len(part.length), dtype=np.int32)
+    if len(part.node):
+        of_node = (1 << channel_of).astype(np.int32)
+        coalition[part.length > 0] = np.bitwise_or.reduceat(of_node[part.node], _edges(part.length)[0])
     counts = part.conversions + part.nulls != 0
-    weights = tuple(values[counts].astype(np.float64) for values in (part.conversions, part.value, part.nulls))
-    bag = part.bag[counts].astype(np.int64) - part.bags[0]
-    found = _summed(bag, coalition[counts], np.zeros(len(bag), dtype=np.int64), weights, (2**k, 1), part.bags)
+    weights = tuple((slice(None), values[counts]) for values in (part.conversions, part.value, part.nulls))
+    found = _summed(part.bag[counts], coalition[counts], np.int32(0), weights, (2**k, 1), part.bags)
     return found[0], found[1], *found[3:]
 
 
 def _summed(bag, origin, target, weights, sizes, bags) -> tuple[np.ndarray, ...]:
     """Add weights up by bag, origin and target; return the sorted keys that occur, and the sums.
 
-    The rows of a key are added in the order in which they stand.
+    A weight is a slice of the rows and what they weigh; None: 1 each. The rows of a key are added in the order in which
+    they stand.
     """
     states, targets = sizes
     names = None
     if states >= 2**62 // (BAGS * targets):
         origin, names = pd.factorize(origin, sort=True)
         states = max(len(names), 1)
-    code = (bag * states + origin) * targets + target
     size = (bags[1] - bags[0]) * states * targets
+    code = bag.astype(np.int32 if size < 2**31 else np.int64)
+    code -= bags[0]
+    code *= states
+    code += origin
+    code *= targets
+    code += target
     if size <= max(4 * len(code), 2**12):
-        found = np.flatnonzero(np.bincount(code, minlength=1))
-        sums = [np.bincount(code, weight, minlength=1)[found] for weight in weights]
+        found = order = np.flatnonzero(np.bincount(code))
     else:
         code, found = pd.factorize(code)
         order = np.argsort(found)
-        sums = [np.bincount(code, weight, minlength=len(found))[order] for weight in weights]
-        found = found[order]
+        found = found[order].astype(np.int64)
+        size = len(found)
+    sums = [np.bincount(code[rows], weight, minlength=size)[order].astype(np.float64) for rows, weight in weights]
     origin = found // targets % states
     return found // targets // states + bags[0], origin if names is None else names[origin], found % targets, *sums

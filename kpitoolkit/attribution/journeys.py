@@ -217,7 +217,8 @@ def journeys(
         are read in batches and may be larger than memory.
     conversions : DataFrame, str, Path or Ibis table
         order_id, user_id, time (UTC), value (currency units), optionally unit; with those before the period as far as
-        they are known. With touchpoints in an Ibis table: one of the same connection, or a DataFrame.
+        they are known. With touchpoints in an Ibis table: one of the same connection, or a DataFrame, which is uploaded
+        as a temporary table. With other touchpoints: no Ibis table.
     lookback_days : float
         Above 0.
     period : (first day, last day), optional
@@ -233,6 +234,8 @@ def journeys(
     ------
     Faults
         With everything found in the tables and the parameters.
+    ToolkitError
+        Where one table stands on a connection and the other elsewhere; where the connection was lost.
 
     Examples
     --------
@@ -249,10 +252,33 @@ def journeys(
     """
     faults, bounds = rule_faults(lookback_days, period)
     maker = local
-    if type(touchpoints).__module__.startswith("ibis."):
+    if on_connection(touchpoints, conversions):
         from kpitoolkit.attribution import portable as maker
     source = maker.from_tables(touchpoints, conversions, lookback_days, bounds, unit, faults)
     return _journeys(source, float(lookback_days))
+
+
+def on_connection(touchpoints, conversions) -> bool:
+    """Tell whether the touchpoints stand in an Ibis table.
+
+    Raises
+    ------
+    ToolkitError
+        Where the conversions are given as something that does not go with them.
+    """
+    is_table = [type(table).__module__.startswith("ibis.") for table in (touchpoints, conversions)]
+    given = type(touchpoints).__name__, type(conversions).__name__
+    if is_table == [False, True]:
+        raise ToolkitError(
+            f"conversions are an Ibis table and touchpoints are none ({given[0]}): no table is fetched unasked. Give"
+            " both as tables of one connection, or fetch the conversions: conversions.to_pandas()."
+        )
+    if is_table == [True, False] and not isinstance(conversions, pd.DataFrame):
+        raise ToolkitError(
+            f"touchpoints are an Ibis table and conversions are not ({given[1]}): give a table of the same connection,"
+            " or a DataFrame, such as pd.read_parquet(...) returns."
+        )
+    return is_table[0]
 
 
 def _journeys(source, lookback_days: float | None = None) -> Journeys:

@@ -12,7 +12,6 @@ that mean and variance, which suits counts and sums of value, few or many.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,11 +19,11 @@ from matplotlib.axes import Axes
 from scipy import stats
 
 from kpitoolkit import plots, text
-from kpitoolkit.attribution import ingest, maturity_curve, maturity_wording
+from kpitoolkit.attribution import ingest, maturity_curve, maturity_standing, maturity_wording
 from kpitoolkit.attribution.checks import UNATTRIBUTED, Tally, refuse, rule_faults
-from kpitoolkit.attribution.journeys import Journeys, journeys
+from kpitoolkit.attribution.journeys import Journeys, journeys, on_connection
 from kpitoolkit.attribution.local import DAY_MICROSECONDS
-from kpitoolkit.attribution.maturity_standing import Standing, standings
+from kpitoolkit.attribution.maturity_standing import Standing
 from kpitoolkit.attribution.models import MODELS, attribute
 from kpitoolkit.errors import ToolkitError
 
@@ -152,7 +151,8 @@ def quarter_close(
     Parameters
     ----------
     touchpoints, conversions, lookback_days, period, unit
-        As for `journeys`, but frames and Parquet files only; the touchpoints with those of the look-back before.
+        As for `journeys`; the touchpoints with those of the look-back before. Tables of a connection are counted
+        there, and what is carried in too: counts by bag of users, channel and age come back, no rows.
     half_life_days, direct
         As for `attribute`.
 
@@ -175,16 +175,21 @@ def quarter_close(
     >>> result.status, result.open_journeys
     ('few_conversions', 1)
     """
-    start, end = _bounds(touchpoints, conversions, period, lookback_days)
+    start, end = _bounds(period, lookback_days)
     built = journeys(touchpoints, conversions, lookback_days, period, unit)
     since = start - round(lookback_days * DAY_MICROSECONDS)
+    standings, portable = _counting(touchpoints, conversions)
     at_start, at_end = standings(touchpoints, conversions, (start, end), since, end, lookback_days, unit)
     rules = {"half_life_days": half_life_days, "direct": direct}
     credit = attribute(built, **rules).table
     table = credit[["channel", "model"]].assign(credited=credit["conversions"], value_credited=credit["value"])
     for column, keeps_value in (("carried_in", False), ("value_carried_in", True)):
-        carried = _carried(conversions, at_start.carried, unit, keeps_value)
-        table[column] = attribute(journeys(touchpoints, carried, lookback_days, period, unit), **rules).table["value"]
+        if portable:
+            carried = portable.carried_in(built, at_start, keeps_value)
+        else:
+            parts = _carried(conversions, at_start.carried, unit, keeps_value)
+            carried = journeys(touchpoints, parts, lookback_days, period, unit)
+        table[column] = attribute(carried, **rules).table["value"]
 
     status = _status(at_end, end, lookback_days)
     counts = np.zeros((len(at_end.channels), maturity_curve.cells(lookback_days)))
@@ -246,9 +251,10 @@ def true_up(
     >>> true_up(touchpoints, conversions, ("2026-07-01", "2026-09-30")).status
     'short_history'
     """
-    start, end = _bounds(touchpoints, conversions, period, lookback_days)
+    start, end = _bounds(period, lookback_days)
     lookback = round(lookback_days * DAY_MICROSECONDS)
     since = 2 * start - end - lookback
+    standings, _ = _counting(touchpoints, conversions)
     at = standings(touchpoints, conversions, (start,), since, min(end, start + lookback), lookback_days, unit)[0]
     status = "not_over" if end < start + lookback else _status(at, start, lookback_days)
     columns = ["channel", "journeys", "forecast", "low", "high", "came", "inside"]
@@ -281,13 +287,16 @@ def true_up(
     return TrueUp(table[columns], total, status, first, moment)
 
 
-def _bounds(touchpoints, conversions, period, lookback_days: float) -> tuple[int, int]:
-    for name, table in (("touchpoints", touchpoints), ("conversions", conversions)):
-        if not isinstance(table, pd.DataFrame | str | Path):
-            raise ToolkitError(
-                f"{name}: the quarter close does not read tables of a connection ({type(table).__name__}). Write them"
-                " to Parquet files and give their paths."
-            )
+def _counting(touchpoints, conversions):
+    """Return what counts how journeys stood, and the module that does where the tables are those of a connection."""
+    if not on_connection(touchpoints, conversions):
+        return maturity_standing.standings, None
+    from kpitoolkit.attribution import maturity_portable
+
+    return maturity_portable.standings, maturity_portable
+
+
+def _bounds(period, lookback_days: float) -> tuple[int, int]:
     faults, bounds = rule_faults(lookback_days, period)
     refuse(faults)
     if bounds is None:
@@ -306,12 +315,13 @@ def _carried(conversions, carried: np.ndarray, unit: str | None, keeps_value: bo
     """Return the conversions with value 1 (or their own) where they are among those carried in, and 0 elsewhere."""
     table = ingest.table_of(conversions, "conversions")
     columns = ["order_id", "user_id", "time", "value", *(["unit"] if "unit" in table.columns else [])]
+    none = pd.DataFrame(columns=columns).astype({"time": "datetime64[us]", "value": "float64"})
     frames = []
     for _, batch in table.batches(columns, Tally("conversions"), unit, frozenset()):
         is_carried = np.isin(ingest.keys_of(batch["order_id"]), carried)
         frame = batch.to_pandas()
         frames.append(frame.assign(value=np.where(is_carried, frame["value"] if keeps_value else 1.0, 0.0)))
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True) if frames else none
 
 
 def _by_day(values: np.ndarray, lookback_days: float) -> np.ndarray:

@@ -26,7 +26,7 @@ class Standing:
     Attributes
     ----------
     channels : tuple of str
-        Sorted; of all touchpoints read.
+        Sorted; of the touchpoints that were taken.
     spells : DataFrame
         What `maturity_curve.fit` reads: bag, channel (position), silent, followed, event, spells, orders, value,
         squares; from what was known at the moment.
@@ -54,7 +54,7 @@ def standings(
     Parameters
     ----------
     touchpoints, conversions
-        As for `journeys`, but no Ibis tables.
+        As for `journeys`; of an Ibis connection, `maturity_portable.standings` counts the same.
     moments : tuple of int
         Microseconds UTC.
     since, until : int
@@ -85,8 +85,15 @@ def standings(
     orders, _ = ingest.read_conversions(tables["conversions"], unit, units, tallies["conversions"])
     refuse([text for tally in tallies.values() for text in tally.faults()])
 
+    if contacts.read == contacts.before + contacts.after:
+        columns = ("key", "time", "node", *(() if units is None else ("unit",)))
+        contacts.dealt.add(ingest.Rows(dict.fromkeys(columns, np.zeros(0, dtype=np.int64))))
     names, place = contacts.nodes.frame()
-    channel_of, channels = pd.factorize(names["channel"])
+    used = np.zeros(len(names), dtype=bool)
+    for part in range(contacts.dealt.parts):
+        used[place[contacts.dealt.take(part).node]] = True
+    channels, channel_of = np.unique(names.loc[used, "channel"].to_numpy(dtype=object)), np.zeros(len(names), np.int64)
+    channel_of[used] = pd.Index(channels).get_indexer(names.loc[used, "channel"])
     order = np.lexsort((orders.key, orders.is_guest, orders.value, orders.time, orders.order))
     is_first = np.ones(len(order), dtype=bool)
     is_first[1:] = np.diff(orders.order[order]) != 0

@@ -263,12 +263,27 @@ def test_rows_in_any_order_and_parquet_files_give_the_same(tables, closed, tmp_p
     pd.testing.assert_frame_equal(maturity.quarter_close(*paths, PERIOD).table, closed.table)
 
 
+def test_files_that_hold_nothing_of_the_period_before_are_a_short_history(tables, tmp_path):
+    late = tables[0][tables[0]["time"] > "2026-09-01"]
+    late.to_parquet(tmp_path / "late.parquet")
+    for given in (late, tmp_path / "late.parquet"):
+        assert maturity.true_up(given, tables[1], PERIOD).status == "short_history"
+
+
+def test_a_quarter_without_conversions_carries_nothing_in(tables):
+    contacts, bought = tables
+    found = maturity.quarter_close(contacts, bought[:0], PERIOD)
+    assert found.status == "few_conversions" and (found.table["carried_in"] == 0).all()
+
+
 def test_one_unit_of_several(tables, closed):
     both = [pd.concat([t.assign(unit="a"), t.assign(unit="b", time=t["time"] - pd.Timedelta("3D"))]) for t in tables]
     both[1]["order_id"] = both[1]["unit"] + both[1]["order_id"].astype("str")
     found = maturity.quarter_close(*both, PERIOD, unit="a").table
     assert found["credited"].to_numpy() == pytest.approx(closed.table["credited"].to_numpy())
     assert found["forecast"].to_numpy() == pytest.approx(closed.table["forecast"].to_numpy(), rel=1e-6)
+    both[0].loc[both[0]["unit"] == "b", "channel"] = "of the other unit"
+    assert set(maturity.quarter_close(*both, PERIOD, unit="a").curve["channel"]) == set(closed.curve["channel"])
 
 
 def test_long_look_backs_take_wider_cells(tables):
@@ -306,8 +321,8 @@ def test_bad_input_is_said():
         maturity.true_up(contacts, bought, None)
     with pytest.raises(Faults, match="'channel' is missing"):
         maturity.true_up(contacts.drop(columns="channel"), bought, PERIOD)
-    with pytest.raises(ToolkitError, match="Write them to Parquet files"):
-        maturity.quarter_close(ibis.memtable(contacts), bought, PERIOD)
+    with pytest.raises(ToolkitError, match="touchpoints are none"):
+        maturity.quarter_close(contacts, ibis.memtable(bought), PERIOD)
 
 
 # what readers get

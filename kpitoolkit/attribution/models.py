@@ -225,13 +225,14 @@ def _credited(journeys: Journeys, sums: Aggregates, order: int, by: str) -> _Cre
         [np.bincount(ends["bag"].to_numpy(np.int64), ends[name], minlength=bags) for name in ("count", "value")], axis=1
     )
     points = {name: credit.sum(axis=0) for name, credit in sums.credits.items()}
-    draws = {
-        name: (weights() @ credit.reshape(bags, -1)).reshape(RESAMPLES, k, 2) for name, credit in sums.credits.items()
-    }
+    columns = [*(credit.reshape(bags, -1) for credit in sums.credits.values()), attributed, sums.unattributed]
+    drawn = (weights() @ np.concatenate(columns, axis=1)).reshape(RESAMPLES, -1, 2)
+    draws = {name: drawn[:, at * k : (at + 1) * k] for at, name in enumerate(points)}
+    attributed_draws, unattributed_draws = drawn[:, -2:-1], drawn[:, -1:]
     points["markov"] = removed.shares * attributed.sum(axis=0)
-    draws["markov"] = removed.share_draws * (weights() @ attributed)[:, None]
+    draws["markov"] = removed.share_draws * attributed_draws
 
-    unattributed, unattributed_draws = sums.unattributed.sum(axis=0), (weights() @ sums.unattributed)[:, None]
+    unattributed = sums.unattributed.sum(axis=0)
     models = [model for model in MODELS if model in points]
     points = {model: np.vstack([points[model], unattributed]) for model in models}
     draws = {model: np.concatenate([draws[model], unattributed_draws], axis=1) for model in models}

@@ -19,6 +19,7 @@ from kpitoolkit.attribution.checks import RESERVED, UNATTRIBUTED, Tally
 __all__ = ["Contacts", "Dealt", "Nodes", "Rows", "read_conversions", "read_touchpoints", "table_of"]
 
 PART_ROWS = 131_072
+_BLOCK = 131_072  # rows dealt at a time: few enough for a processor's cache
 SPILL_ROWS = 20_000_000
 _BLANK = "{n} without channel{first}. Name it, or leave the rows out of the export."
 _LACKING = "{{n}} without {column}{{first}}. Check the export."
@@ -50,7 +51,7 @@ class Nodes:
             self._pairs.setdefault((int(channels[pair // shape[1]]), int(campaigns[pair % shape[1]])), len(self._pairs))
             for pair in (met if len(channels) else [])
         ]
-        return np.array(known, dtype=np.int32)[local]
+        return np.array(known, dtype=np.min_scalar_type(len(self._pairs)))[local]
 
     def frame(self) -> tuple[pd.DataFrame, np.ndarray]:
         """Return the pairs, sorted by channel and campaign, and the place of each number among them."""
@@ -147,19 +148,25 @@ class Dealt:
 
     def add(self, rows: Rows) -> None:
         """Deal rows by the bag of their key."""
-        bounds = np.array([0, len(rows)])
+        bounds, arrays = [np.array([0, len(rows)])], rows.arrays
         if self.parts > 1:
-            part = self._part_of_bag[bags_of(rows.key)]
-            rows = rows[np.argsort(part, kind="stable")]
-            bounds = np.concatenate([[0], np.cumsum(np.bincount(part, minlength=self.parts))])
-        kept = rows.arrays
+            part, bounds = self._part_of_bag[bags_of(rows.key)], []
+            arrays = {name: np.empty_like(values) for name, values in rows.arrays.items()}
+            at_once = max(len(rows), 1) if self._file is not None else _BLOCK
+            for at in range(0, max(len(rows), 1), at_once):
+                block = slice(at, at + at_once)
+                order = np.argsort(part[block], kind="stable")
+                for name, values in rows.arrays.items():
+                    np.take(values[block], order, out=arrays[name][block], mode="clip")
+                bounds.append(at + np.cumsum(np.bincount(part[block] + 1, minlength=self.parts + 1)))
+        kept = arrays
         if self._file is not None:
             kept = {}
-            for name, values in rows.arrays.items():
+            for name, values in arrays.items():
                 kept[name] = (self._file.tell(), values.dtype)
                 self._file.write(np.ascontiguousarray(values).data)
             self._file.flush()
-        self._dealt.append((bounds, kept))
+        self._dealt += [(of_block, kept) for of_block in bounds]
 
     def take(self, part: int) -> Rows:
         """Return the rows of a part."""

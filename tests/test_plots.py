@@ -211,3 +211,9 @@ def test_ticks_say_where_they_stand(low, high):
 def test_an_unknown_format_is_refused():
     with pytest.raises(ValueError, match="'euro' is not one of"):
         plots.figure_text(1, "euro", "en")
+
+
+def test_grouped_bars_of_no_rows_are_an_empty_chart():
+    frame = pd.DataFrame({"channel": [], "series": [], "conversions": []})
+    ax = plots.bars(frame, "channel", "conversions", group="series", title="None came")
+    assert not ax.patches

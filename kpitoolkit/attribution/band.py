@@ -1,6 +1,6 @@
 """The truth band: credit over rules, look-backs and the chance of the sample, and which rankings survive all three."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -169,6 +169,8 @@ def truth_band(
     >>> band.by_lookback("linear").values.tolist()
     [['email', 1.0, 0.5], ['tv', 0.0, 0.5], ['unattributed', 0.0, 0.0]]
     """
+    if isinstance(lookback_days, str) or not isinstance(lookback_days, Iterable):
+        raise Faults("truth_band", [f"lookback_days is {lookback_days!r}: give several, such as (7, 14, 30)."])
     lookbacks, orders = list(dict.fromkeys(lookback_days)), list(dict.fromkeys(orders))
     faults = [] if lookbacks else ["lookback_days is empty: give at least one number of days, such as 30."]
     faults += [] if orders else ["orders is empty: give at least one order of the Markov chain, such as 1."]

@@ -52,7 +52,7 @@ class FrameTable:
             return pa.nulls(len(values))
         try:
             return pa.array(values, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
             if name == "user_id":
                 tally.add(MIXED)
             return pa.array(values.astype("str").where(values.notna(), None), from_pandas=True)
@@ -83,12 +83,12 @@ class ParquetTable:
             paths = [place] if place.is_file() else sorted(Path(path) for path in glob(str(place), recursive=True))
         if not paths:
             refuse([f"{name}: no Parquet file at '{place}'. Check the path."])
-        self._files, faults = [], []
+        self._files, self._name, faults = [], name, []
         for path in paths:
             try:
                 self._files.append(_File(path, pq.read_metadata(path)))
             except (pa.ArrowInvalid, OSError) as error:
-                faults.append(f"{name}: '{path}' cannot be read as Parquet ({str(error).splitlines()[0]}).")
+                faults.append(_unreadable(name, path, error))
         refuse(faults)
         self.columns = list(dict.fromkeys(column for file in self._files for column in file.columns))
         common = tuple(column for column in self.columns if column in _COLUMNS)
@@ -142,9 +142,12 @@ class ParquetTable:
                 units = None if unit is None else file.units(group)
                 if number not in passed and (units is None or units[0] <= unit <= units[1]):
                     start = at
-                    for batch in file.read(local, columns):
-                        yield start, batch
-                        start += len(batch)
+                    try:
+                        for batch in file.read(local, columns):
+                            yield start, batch
+                            start += len(batch)
+                    except (pa.ArrowException, OSError) as error:
+                        refuse([_unreadable(self._name, file.path, error)])
                 at += group.num_rows
 
 
@@ -180,6 +183,11 @@ class _File:
                 filled = {name: pa.array(value * len(batch)).dictionary_encode() for name, value in same.items()}
                 arrays = [filled[name] if name in filled else batch[name] for name in columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=columns)
+
+
+def _unreadable(name: str, path: Path, error: Exception) -> str:
+    told = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return f"{name}: '{path}' cannot be read as Parquet ({told}). Write it anew."
 
 
 @dataclass

@@ -8,11 +8,14 @@ import pandas as pd
 from kpitoolkit.errors import Faults, suggest
 
 UNATTRIBUTED = "unattributed"
+OPTIONAL = ("campaign", "unit")
 _WHERE = "attribution"
 
 
 def require(frame: pd.DataFrame, name: str, columns: tuple[str, ...]) -> None:
-    """Raise Faults with every column of `columns` that the table `name` has not."""
+    """Raise Faults with every column of `columns` that the table `name` has not, or where it is no DataFrame."""
+    if not isinstance(frame, pd.DataFrame):
+        refuse([f"{name}: {type(frame).__name__} is no table. Give a DataFrame."])
     refuse(missing_columns(list(frame.columns), name, columns))
 
 
@@ -62,9 +65,10 @@ class Tally:
 
 
 def missing_columns(found: list[str], name: str, columns: tuple[str, ...]) -> list[str]:
-    """Return a sentence for every column of `columns` that is not among those found in the table `name`."""
-    there = f"The table has: {', '.join(str(column) for column in found)}."
-    return [
+    """Return a sentence for every column of `columns` that the table `name` has not, and for those it has twice."""
+    there = f"The table has: {', '.join(str(column) for column in found)}." if found else "The table has none."
+    twice = [column for column in dict.fromkeys((*columns, *OPTIONAL)) if list(found).count(column) > 1]
+    return [f"{name}: column '{column}' stands twice. Keep one of them." for column in twice] + [
         f"{name}: column '{column}' is missing.{suggest(column, found)} {there}"
         for column in columns
         if column not in found

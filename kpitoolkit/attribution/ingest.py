@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from kpitoolkit.attribution.aggregates import BAGS, bags_of
 from kpitoolkit.attribution.batches import MIXED, is_text, microseconds, table_of
 from kpitoolkit.attribution.checks import RESERVED, UNATTRIBUTED, Tally
+from kpitoolkit.attribution.text_keys import text_keys
 
 __all__ = ["Contacts", "Dealt", "Nodes", "Rows", "read_conversions", "read_touchpoints", "table_of"]
 
@@ -23,6 +24,7 @@ _BLOCK = 131_072  # rows dealt at a time: few enough for a processor's cache
 SPILL_ROWS = 20_000_000
 _BLANK = "{n} without channel{first}. Name it, or leave the rows out of the export."
 _LACKING = "{{n}} without {column}{{first}}. Check the export."
+BROKEN_IDS = "'{column}' holds numbers that are not whole. Read it as text."
 _NOT_TIMES = "'time' is not a column of times. Read the table with tables.read, or convert it."
 
 
@@ -95,10 +97,9 @@ def keys_of(column: pa.Array) -> np.ndarray:
         column = column.fill_null(0) if column.null_count else column
         return column.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
     if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.large_string()).dictionary_encode()
-    texts = column.dictionary.cast(pa.large_string()).to_numpy(zero_copy_only=False)
-    hashed = pd.util.hash_array(texts.astype(object), categorize=False).view(np.int64)
-    codes = column.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
+        return text_keys(column.cast(pa.large_string()))
+    hashed = text_keys(column.dictionary.cast(pa.large_string()))
+    codes = column.indices.fill_null(len(hashed)).to_numpy(zero_copy_only=False)
     return np.append(hashed, 0)[codes]
 
 
@@ -305,8 +306,10 @@ def _ids(column, name, chosen, at, tally, required) -> tuple[np.ndarray, str]:
         column = column.dictionary_decode()
     try:
         keys = keys_of(column)
-    except pa.ArrowInvalid:
-        tally.add(f"'{name}' holds numbers that are not whole. Read it as text.")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        of_numbers = is_number(column.type) or pa.types.is_decimal(column.type)
+        no_ids = "'{column}' is neither text nor whole numbers. Read it as text."
+        tally.add((BROKEN_IDS if of_numbers else no_ids).format(column=name))
         keys = np.zeros(len(column), dtype=np.int64)
     return keys, "" if column.null_count == len(column) else "number" if is_number(column.type) else "text"
 

@@ -16,6 +16,7 @@ from kpitoolkit.attribution import ingest, sums
 from kpitoolkit.attribution.aggregates import Aggregates, bags_of, require_few_channels, require_order
 from kpitoolkit.attribution.checks import Tally, missing_columns, no_touchpoint, refuse
 from kpitoolkit.attribution.sums import STATES, Part
+from kpitoolkit.errors import Faults
 
 DAY_MICROSECONDS = 86_400_000_000
 WORKERS = min(2, os.cpu_count() or 1)
@@ -58,7 +59,13 @@ def from_tables(
         With everything found in the tables.
     """
     tables = {"touchpoints": touchpoints, "conversions": conversions}
-    tables = {name: ingest.table_of(table, name) for name, table in tables.items()}
+    no_tables = []
+    for name, table in tables.items():
+        try:
+            tables[name] = ingest.table_of(table, name)
+        except Faults as error:
+            no_tables += error.faults
+    refuse([*faults, *no_tables] if no_tables else [])
     extra = () if unit is None else ("unit",)
     needed = {"touchpoints": ("user_id", "time", "channel"), "conversions": ("order_id", "user_id", "time", "value")}
     lacking = [

@@ -8,7 +8,8 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from kpitoolkit.attribution.checks import RESERVED, UNATTRIBUTED, missing_columns, refuse
+from kpitoolkit.attribution import ingest, relational
+from kpitoolkit.attribution.checks import RESERVED, UNATTRIBUTED, Tally, missing_columns, refuse
 from kpitoolkit.attribution.engine import Engine
 
 _COLUMNS = {"touchpoints": ("user_id", "time", "channel"), "conversions": ("order_id", "user_id", "time", "value")}
@@ -35,16 +36,23 @@ def connected(
     ]
     refuse([*faults, *lacking] if lacking else [])
     is_frame = isinstance(conversions, pd.DataFrame)
-    found = _type_faults("touchpoints", touchpoints)
-    found += _frame_faults(conversions) if is_frame else _type_faults("conversions", conversions)
-    numeric = [_is_numeric(table["user_id"]) for table in tables.values()]
-    if numeric[0] != numeric[1] and not (is_frame and conversions["user_id"].isna().all()):
-        found.append("user_id is a number in one table and text in the other: read both as text.")
     engine = Engine(touchpoints.get_backend(), f"touchpoints{_named(touchpoints)} and conversions{_named(conversions)}")
-    if not is_frame and _tables(conversions) and conversions.get_backend() is not engine.backend:
-        found.append("touchpoints and conversions are tables of two connections. Copy one next to the other.")
-    refuse([*found, *faults] if found else [])
-    return engine, _uploaded(engine, conversions, numeric[0]) if is_frame else conversions
+    of_touchpoints = _type_faults("touchpoints", touchpoints) or _broken_ids("touchpoints", touchpoints, engine)
+    ids = _kind_of_ids(touchpoints)
+    if is_frame:
+        found, sold = _frame_faults(conversions, unit)
+    else:
+        found, sold = _type_faults("conversions", conversions), _kind_of_ids(conversions)
+        if _tables(conversions) and conversions.get_backend() is not engine.backend:
+            found.append("touchpoints and conversions are tables of two connections. Copy one next to the other.")
+        else:
+            found = found or _broken_ids("conversions", conversions, engine)
+    if sold and sold != ids:
+        found.append("user_id is a number in one table and text in the other: read both as text.")
+    if found and not of_touchpoints:
+        of_touchpoints = _row_faults(engine, touchpoints, unit)
+    refuse([*of_touchpoints, *found, *faults] if of_touchpoints or found else [])
+    return engine, _uploaded(engine, conversions, unit, ids == "number") if is_frame else conversions
 
 
 def touchpoint_counts(engine: Engine, contacts: ir.Table, bounds: tuple[int, int] | None, lookback: int) -> dict:
@@ -139,21 +147,30 @@ def _type_faults(name: str, table: ir.Table) -> list[str]:
     return faults
 
 
-def _frame_faults(conversions: pd.DataFrame) -> list[str]:
-    lacking, faults = {"order_id": conversions["order_id"].isna().sum()}, []
-    if pd.api.types.infer_dtype(conversions["user_id"], skipna=True).startswith("mixed"):
-        faults.append("conversions: 'user_id' mixes numbers and text. Read it as text.")
-    if pd.api.types.is_datetime64_any_dtype(conversions["time"]):
-        lacking["time"] = conversions["time"].isna().sum()
-    elif len(conversions):
-        faults.append(f"conversions: {_NO_TIMES}")
-    if len(conversions) and not pd.api.types.is_numeric_dtype(conversions["value"]):
-        faults.append(f"conversions: {_NO_NUMBERS}")
-    return _lacking("conversions", lacking) + faults
+def _broken_ids(name: str, table: ir.Table, engine: Engine) -> list[str]:
+    """Return a sentence for each column of ids whose numbers have fractions: as whole numbers two would be one."""
+    ids = [table[column] for column in ("order_id", "user_id") if column in _COLUMNS[name]]
+    ids = {column.get_name(): column for column in ids if column.type().is_floating() or column.type().is_decimal()}
+    counts = engine.counted(table, {key: column != column.floor() for key, column in ids.items()}) if ids else {}
+    return [f"{name}: {ingest.BROKEN_IDS.format(column=key)}" for key in ids if counts[key]]
 
 
-def _uploaded(engine: Engine, frame: pd.DataFrame, is_numeric: bool) -> ir.Table:
+def _row_faults(engine: Engine, touchpoints: ir.Table, unit: str | None) -> list[str]:
+    contacts = relational.contacts_of(touchpoints, unit, engine.dialect)
+    return touchpoint_faults(touchpoint_counts(engine, contacts, None, 0), pairs(engine, contacts, None, 0))
+
+
+def _frame_faults(conversions: pd.DataFrame, unit: str | None) -> tuple[list[str], str]:
+    """Check a frame of conversions as the local maker does; return the faults, and the kind of its users' ids."""
+    tally = Tally("conversions")
+    _, ids = ingest.read_conversions(ingest.table_of(conversions, "conversions"), unit, None, tally)
+    return tally.faults(), ids
+
+
+def _uploaded(engine: Engine, frame: pd.DataFrame, unit: str | None, is_numeric: bool) -> ir.Table:
     """Return a frame's conversions as a table of the engine; on the way there are no empty cells and no times."""
+    if unit is not None:
+        frame = frame[(frame["unit"] == unit).fillna(False).astype(bool)]
     time = pd.to_datetime(frame["time"])
     if time.dt.tz is not None:
         time = time.dt.tz_convert("UTC").dt.tz_localize(None)
@@ -168,8 +185,8 @@ def _uploaded(engine: Engine, frame: pd.DataFrame, is_numeric: bool) -> ir.Table
     )
 
 
-def _is_numeric(column: ir.Column | pd.Series) -> bool:
-    return column.type().is_numeric() if isinstance(column, ir.Column) else pd.api.types.is_numeric_dtype(column)
+def _kind_of_ids(table: ir.Table) -> str:
+    return "number" if table["user_id"].type().is_numeric() else "text"
 
 
 def _tables(table: object) -> list[str]:

@@ -230,7 +230,7 @@ def bars(
     for key, column in (("low", low), ("high", high)):
         data[key] = canvas.floats(frame[column]) if column else np.nan
     palette = canvas.colours(groups) if group else {}
-    thickness = 0.8 / len(groups)
+    thickness = 0.8 / max(1, len(groups))
     with canvas.style():
         ax = canvas.axes(ax, (0.26 if len(groups) == 1 else 0.1 + 0.15 * len(groups)) * max(1, len(rows)) + 0.6)
         look = {"hue": "group", "hue_order": groups, "palette": palette, "legend": False} if group else {"color": BLUE}

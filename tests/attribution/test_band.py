@@ -355,3 +355,8 @@ def test_credit_by_campaign_is_refused():
     result.table.insert(1, "campaign", "")
     with pytest.raises(ToolkitError, match="by campaign"):
         band.band_of({30: [result]})
+
+
+def test_one_look_back_is_not_several():
+    with pytest.raises(ToolkitError, match="lookback_days is 30: give several, such as"):
+        band.truth_band(pd.DataFrame(), pd.DataFrame(), lookback_days=30)

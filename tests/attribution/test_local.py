@@ -2,14 +2,23 @@
 
 from collections import Counter, defaultdict
 from itertools import groupby
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpitoolkit.attribution import batches, ingest, journeys, journeys_from_paths, local
+from kpitoolkit.attribution import (
+    batches,
+    conversions_from_orders,
+    ingest,
+    journeys,
+    journeys_from_paths,
+    local,
+)
 from kpitoolkit.attribution.aggregates import BAGS, bags_of
 from kpitoolkit.errors import Faults, ToolkitError
 
@@ -464,3 +473,32 @@ def test_a_file_of_a_folder_that_lacks_a_column_is_named(good, tmp_path):
 def test_players_are_channels_or_campaigns(good, by):
     with pytest.raises(ToolkitError, match="by='channel' or by='campaign'"):
         journeys(*good, 2, PERIOD).aggregates(by=by)
+
+
+def test_columns_that_stand_twice_and_ids_of_other_kinds_are_refused(good):
+    twice = pd.concat([good[0], good[0][["channel"]]], axis=1)
+    with pytest.raises(Faults, match="column 'channel' stands twice"):
+        journeys(twice, good[1], 2, PERIOD)
+    with pytest.raises(Faults, match="'user_id' is neither text nor whole numbers"):
+        journeys(good[0].assign(user_id=[UUID(int=2**127 + at) for at in range(len(good[0]))]), good[1], 2, PERIOD)
+    with pytest.raises(Faults, match="'value' is not a number"):
+        journeys(good[0], good[1].assign(value=1j), 2, PERIOD)
+
+
+def test_both_paths_are_named_and_a_damaged_file_too(good, tmp_path):
+    with pytest.raises(Faults) as caught:
+        journeys(tmp_path / "a.parquet", tmp_path / "b.parquet", 0, PERIOD)
+    assert len(caught.value.faults) == 3
+    good[0].to_parquet(tmp_path / "t.parquet")
+    start = pq.read_metadata(tmp_path / "t.parquet").row_group(0).column(0).dictionary_page_offset
+    written = bytearray((tmp_path / "t.parquet").read_bytes())
+    written[start : start + 60] = bytes(60)
+    (tmp_path / "t.parquet").write_bytes(written)
+    with pytest.raises(Faults, match=r"touchpoints: '.*t\.parquet' cannot be read as Parquet"):
+        journeys(tmp_path / "t.parquet", good[1], 2, PERIOD)
+
+
+@pytest.mark.parametrize("make", [conversions_from_orders, journeys_from_paths])
+def test_what_is_no_frame_is_named(make):
+    with pytest.raises(Faults, match="str is no table"):
+        make("orders.csv")

@@ -1,5 +1,7 @@
 """The portable maker on DuckDB: against loops over rows, against the local maker, its SQL, and bad input."""
 
+from decimal import Decimal
+
 import ibis
 import numpy as np
 import pandas as pd
@@ -290,3 +292,30 @@ def test_what_an_engine_kept_goes_with_the_journeys():
     assert len(backend.list_tables()) == 3
     del made
     assert sorted(backend.list_tables()) == ["contacts", "sales"]
+
+
+def test_ids_with_a_fraction_are_no_ids():
+    contacts, sales = connected(contacts_frame(), sales_frame(order_id=[1.5, 1.7], user_id=[1.0, 2.25]))
+    said = faults_of(contacts, sales)
+    assert "conversions: 'order_id' holds numbers that are not whole. Read it as text." in said
+    assert "conversions: 'user_id' holds numbers that are not whole" in said
+    contacts, sales = connected(contacts_frame(user_id=[1.5, 2, 3]), sales_frame())
+    assert "touchpoints: 'user_id' holds numbers that are not whole" in faults_of(contacts, sales)
+    contacts, sales = connected(contacts_frame(user_id=[1.0, 2.0, 3.0]), sales_frame(user_id=[1.0, 2.0]))
+    assert journeys(contacts, sales).table["journeys"].tolist() == [2, 0, 1, 0]
+
+
+def test_a_frame_of_conversions_is_checked_as_anywhere_and_with_the_touchpoints():
+    sales = sales_frame(order_id=["A", None], value=[1.0, np.inf])
+    (contacts,) = connected(contacts_frame(channel=["tv", None, "tv"]))
+    assert sorted(faults_of(contacts, sales).splitlines()) == [
+        "conversions: 1 row without a finite value (first: row 2). Write 0 where there is none.",
+        "conversions: 1 row without order_id (first: row 2). Check the export.",
+        "touchpoints: 1 row without channel. Name it, or leave the rows out of the export.",
+    ]
+    assert "'value' is not a number" in faults_of(contacts, sales_frame(value=[True, False]))
+    (contacts,) = connected(contacts_frame(unit="it"))
+    exact = sales_frame(value=[Decimal("10.10"), Decimal("0.20")], unit="it")
+    other = sales_frame(value=[Decimal(1), None], order_id=["C", None], time=pd.NaT, unit=["fr", None])
+    both = pd.concat([exact, other], ignore_index=True)
+    assert journeys(contacts, both, 30, None, "it").table["value"].sum() == pytest.approx(10.3)

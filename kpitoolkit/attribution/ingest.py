@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from kpitoolkit.attribution.aggregates import BAGS, bags_of
 from kpitoolkit.attribution.batches import MIXED, is_text, microseconds, table_of
 from kpitoolkit.attribution.checks import RESERVED, UNATTRIBUTED, Tally
+from kpitoolkit.attribution.text_keys import text_keys
 
 __all__ = ["Contacts", "Dealt", "Nodes", "Rows", "read_conversions", "read_touchpoints", "table_of"]
 
@@ -96,10 +97,9 @@ def keys_of(column: pa.Array) -> np.ndarray:
         column = column.fill_null(0) if column.null_count else column
         return column.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
     if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.large_string()).dictionary_encode()
-    texts = column.dictionary.cast(pa.large_string()).to_numpy(zero_copy_only=False)
-    hashed = pd.util.hash_array(texts.astype(object), categorize=False).view(np.int64)
-    codes = column.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
+        return text_keys(column.cast(pa.large_string()))
+    hashed = text_keys(column.dictionary.cast(pa.large_string()))
+    codes = column.indices.fill_null(len(hashed)).to_numpy(zero_copy_only=False)
     return np.append(hashed, 0)[codes]
 
 

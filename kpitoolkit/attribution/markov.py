@@ -188,17 +188,17 @@ def order_choice(journeys: Journeys, orders: Iterable[int] = (1, 2, 3), by: str 
     highest = max(2, *asked)
     passes = journeys.transitions(highest, by)
     players = len(journeys.channels if by == "channel" else journeys.nodes)
-    pairs, pair = np.unique(
-        passes["origin"].to_numpy(np.int64) * (players + 2) + passes["target"].to_numpy(np.int64), return_inverse=True
+    pair, pairs = pd.factorize(
+        passes["origin"].to_numpy(np.int64) * (players + 2) + passes["target"].to_numpy(np.int64), sort=True
     )
     origin, target = np.divmod(pairs, players + 2)
     bag, count = passes["bag"].to_numpy(np.int64), passes["count"].to_numpy(dtype=float)
     levels = [_level(origin % (players + 1) ** order, target, players) for order in range(highest + 1)]
 
     of_bag = np.zeros((BAGS, len(asked)))
-    in_all = np.bincount(pair, count, minlength=len(pairs))
+    in_all, fold_of = np.bincount(pair, count, minlength=len(pairs)), (bag % FOLDS).astype(np.uint8)
     for fold in range(FOLDS):
-        held = np.flatnonzero(bag % FOLDS == fold)
+        held = np.flatnonzero(fold_of == fold)
         known = in_all - np.bincount(pair[held], count[held], minlength=len(pairs))
         chances = _chances(np.maximum(known, 0.0), levels, origin % (players + 1), target, players)
         for at, order in enumerate(asked):

@@ -11,7 +11,7 @@ from kpitoolkit import money, plots
 from kpitoolkit.attribution import cost_wording
 from kpitoolkit.attribution.checks import UNATTRIBUTED
 from kpitoolkit.attribution.models import Attribution
-from kpitoolkit.attribution.resampling import interval
+from kpitoolkit.attribution.resampling import credit_interval
 from kpitoolkit.errors import Faults, suggest
 
 DRAWN = 20
@@ -302,7 +302,7 @@ def _credit(result: Attribution, model: str, keys: list[str]) -> pd.DataFrame:
     order = np.argsort(number, kind="stable")
     starts = np.searchsorted(number[order], np.arange(len(sums)))
     summed = np.add.reduceat(drawn[:, order], starts, axis=1) if len(sums) else drawn
-    low, high = interval(summed)
+    low, high = credit_interval(sums.to_numpy(dtype=float), summed)
     bounds = {
         "conversions_low": low[:, 0],
         "conversions_high": high[:, 0],

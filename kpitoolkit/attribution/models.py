@@ -12,7 +12,7 @@ from kpitoolkit.attribution.aggregates import Aggregates
 from kpitoolkit.attribution.checks import UNATTRIBUTED
 from kpitoolkit.attribution.journeys import Journeys
 from kpitoolkit.attribution.markov import checked_order, removal
-from kpitoolkit.attribution.resampling import RESAMPLES, interval, weights
+from kpitoolkit.attribution.resampling import RESAMPLES, credit_interval, interval, weights
 from kpitoolkit.errors import ToolkitError
 
 MODELS = ("first", "last", "last_non_direct", "linear", "position", "time_decay", "markov", "shapley")
@@ -120,10 +120,11 @@ def attribute(
     state is the last k different channels, and a channel's removal takes every state that holds it; `order_choice`
     says which order the journeys speak for. `shapley`: the game v(S) = conversions of journeys whose channels all lie
     in S; its Shapley value is an even split of each conversion over its distinct channels. Intervals (90%) come from
-    resampling 200 bags of users, unequal in number as a draw deals them: they are those of sampling alone, for a
-    quarter of the same kind with its own number of users, not those of the choice of a rule. By campaign, a campaign
-    gets of its channel's credit the share that the same model gives it among the channel's campaigns where campaigns
-    take the place of channels.
+    resampling 200 bags of users, unequal in number as a draw deals them: those of credit from the spread of the draws,
+    as that of a count (`resampling.credit_interval`), those of removal effects as percentiles of the draws. They are
+    those of sampling alone, for a quarter of the same kind with its own number of users, not those of the choice of a
+    rule. By campaign, a campaign gets of its channel's credit the share that the same model gives it among the
+    channel's campaigns where campaigns take the place of channels.
 
     Parameters
     ----------
@@ -173,7 +174,7 @@ def attribute(
         lines = pd.DataFrame(list(sums.players), columns=["channel", "campaign"], dtype="str")
 
     points, draws = credited.points, credited.draws
-    bounds = {model: interval(draws[model]) for model in points}
+    bounds = {model: credit_interval(points[model], draws[model]) for model in points}
     low, high = (np.concatenate([bound[at] for bound in bounds.values()]) for at in (0, 1))
     everything = pd.concat([lines, pd.DataFrame({"channel": [UNATTRIBUTED]})], ignore_index=True).fillna("")
     table = pd.concat([everything] * len(points), ignore_index=True).assign(

@@ -4,9 +4,9 @@ Companies of several kinds are simulated: two sorts of customers each with its o
 unequal value, orders without touchpoint, a rare channel, campaigns of unequal size; their number of customers varies
 (Poisson). The truth is each model's credit in the population, from some hundred times as many customers. Measured: all
 models with the Markov chain at orders 1 and 2, in conversions and in value, by channel and by campaign, for small
-companies (a few hundred conversions) and larger ones; lines with few conversions behind them apart. Nominal: 0.90.
+companies (two hundred conversions) and larger ones; lines with few conversions behind them apart. Nominal: 0.90.
 
-Run: ``python tests/benchmarks/attribution_coverage.py [--companies 200] [--customers 2000 20000]``
+Run: ``python tests/benchmarks/attribution_coverage.py [--companies 200] [--customers 1000 4000 20000] [--seed N]``
 """
 
 import argparse
@@ -33,13 +33,13 @@ NODES = (
 )
 ODDS = np.array([0.01, 0.2, 0.05, 0.11, 0.1, 0.06, 0.12, 0.17, 0.01, 0.1, 0.07])
 BUYS = np.array([0.06, 0.07, 0.01, 0.01, 0.06, 0.09, 0.1, 0.06, 0.08, 0.015, 0.01])
-RARE = 20
+EXPECTED = {"below 5": (0, 5), "5 to 20": (5, 20), "20 and more": (20, np.inf)}
 BY = {"channel": ["channel"], "campaign": ["channel", "campaign"]}
 
 
-def kind(number: int) -> dict[str, np.ndarray]:
+def kind(number: int, seed: int) -> dict[str, np.ndarray]:
     """Draw what sets one kind of company apart: tastes and order rates of its two sorts of customers."""
-    random = np.random.default_rng([20260930, number])
+    random = np.random.default_rng([seed, number])
     taste = ODDS * np.exp(random.normal(0, 0.5, (2, len(ODDS))))
     buys = BUYS * np.array([[1.4], [0.6]]) * np.exp(random.normal(0, 0.3, (2, len(ODDS))))
     return {"taste": taste / taste.sum(axis=1, keepdims=True), "buys": buys, "stay": random.uniform(0.1, 0.5, 2)}
@@ -106,14 +106,15 @@ def truth(company: dict, customers: int, times: int, random: np.random.Generator
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--companies", type=int, default=200, help="companies of each size")
-    parser.add_argument("--customers", type=int, nargs="+", default=[2_000, 20_000], help="mean customers, by size")
+    parser.add_argument("--customers", type=int, nargs="+", default=[1_000, 4_000, 20_000], help="mean customers")
     parser.add_argument("--kinds", type=int, default=4)
     parser.add_argument("--population", type=int, default=400_000, help="customers of one sample of the population")
     parser.add_argument("--samples", type=int, default=4, help="such samples, for each kind")
+    parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--lines", action="store_true", help="print every line as well")
     asked = parser.parse_args()
-    began, random = time.process_time(), np.random.default_rng(20260930)
-    kinds = [kind(number) for number in range(asked.kinds)]
+    began, random = time.process_time(), np.random.default_rng(asked.seed)
+    kinds = [kind(number, asked.seed) for number in range(asked.kinds)]
     rates = [truth(company, asked.population, asked.samples, random) for company in kinds]
     print(f"truth: {time.process_time() - began:.0f} CPU-s")
 
@@ -124,28 +125,30 @@ def main() -> None:
             expected = rates[which] * customers
             got = lines(*quarter(random.poisson(customers), kinds[which], random)).reindex(expected.index)
             few = expected.xs("conversions", level="measure").reindex(expected.index.droplevel("measure")).to_numpy()
-            got = got.fillna(0.0).assign(customers=customers, truth=expected, rare=few < RARE)
+            got = got.fillna(0.0).assign(customers=customers, truth=expected, expected="")
+            for name, (low, high) in EXPECTED.items():
+                got.loc[(few >= low) & (few < high), "expected"] = name
             found.append(got.reset_index())
     found = pd.concat(found)
     found["cover"] = (found["low"] <= found["truth"]) & (found["truth"] <= found["high"])
     found["too_high"], found["too_low"] = found["low"] > found["truth"], found["high"] < found["truth"]
-    measured = ["cover", "too_low", "too_high"]
+    found["width"] = (found["high"] - found["low"]) / found["truth"]
+    found["expected"] = pd.Categorical(found["expected"], EXPECTED)
 
-    common = found[~found["rare"]]
-    print(f"\nshare of 90% intervals that hold the truth, lines of {RARE} conversions and more, mean over lines")
-    columns = ["customers", "by", "measure"]
-    print(common.pivot_table("cover", "model", columns, sort=False).round(3).to_string())
-    rare = found[found["rare"]]
-    if len(rare):
-        print(f"\nlines of less than {RARE} conversions")
-        print(rare.pivot_table("cover", "model", columns, sort=False).round(3).to_string())
-    by_line = found.groupby([*columns, "model", "line", "rare"], sort=False)[[*measured, "truth", "estimate"]].mean()
-    print("\nlowest and highest cover of a single line")
-    print(
-        by_line.xs(False, level="rare")["cover"].groupby(columns, sort=False).agg(["min", "max"]).round(3).to_string()
-    )
+    print("\nshare of 90% intervals that hold the truth, by conversions expected of the line: each model, all sizes")
+    by_model = found.pivot_table("cover", "model", ["expected", "by", "measure"], observed=True, sort=False)
+    print(by_model.sort_index(axis=1, level=0, sort_remaining=False).round(3).to_string())
+    print("\nthe same over models: mean, lowest and highest model; too low, too high, width / truth; intervals")
+    cell = found.groupby(["expected", "measure", "customers"], observed=True, sort=False)
+    models = found.groupby(["expected", "measure", "customers", "by", "model"], observed=True, sort=False)["cover"]
+    range_of = models.mean().groupby(["expected", "measure", "customers"], observed=True, sort=False)
+    sizes = cell[["cover", "too_low", "too_high", "width"]].mean()
+    sizes = sizes.assign(lowest=range_of.min(), highest=range_of.max(), intervals=cell.size())
+    print(sizes.sort_index().round(3).to_string())
+    columns = ["expected", "measure", "customers", "by", "model", "line"]
+    by_line = found.groupby(columns, observed=True, sort=False)[["cover", "too_low", "too_high", "truth", "estimate"]]
     if asked.lines:
-        print(by_line.round(3).to_string())
+        print(by_line.mean().round(3).to_string())
     spent = time.process_time() - began
     print(f"\n{asked.companies} companies of each size, {asked.kinds} kinds; {spent:.0f} CPU-s; nominal 0.900")
 

@@ -50,7 +50,8 @@ class QuarterClose:
         first midnight), open (journeys of that age at the quarter's end); without rows where there is no forecast.
     totals : DataFrame
         measure (conversions, value), and the columns of `table` over all channels.
-    status : {"ok", "few_conversions", "short_history"}
+    status : {"ok", "few_conversions", "short_history", "long_lookback"}
+        `long_lookback`: longer than the quarter, so that a journey could be open at two ends and count twice.
     open_journeys : int
     events : int
         Conversions behind the curve.
@@ -68,7 +69,7 @@ class QuarterClose:
     lookback_days: float
     bounds: tuple[pd.Timestamp, pd.Timestamp]
 
-    def plot(self, ax: Axes | None = None, language: str = "en", channels: int = 5) -> Axes:
+    def plot(self, ax: Axes | None = None, language: str = "en", channels: int = 8) -> Axes:
         """Draw the share of open journeys that convert, by days since the touchpoint, for the largest channels."""
         order = self.curve.groupby("channel", sort=False)["open"].sum().sort_values(ascending=False, kind="stable")
         drawn = self.curve[self.curve["channel"].isin(order.index[:channels])]
@@ -191,7 +192,8 @@ def quarter_close(
             carried = journeys(touchpoints, parts, lookback_days, period, unit)
         table[column] = attribute(carried, **rules).table["value"]
 
-    status = _status(at_end, end, lookback_days)
+    too_long = end - start < round(lookback_days * DAY_MICROSECONDS)
+    status = "long_lookback" if too_long else _status(at_end, end, lookback_days)
     counts = np.zeros((len(at_end.channels), maturity_curve.cells(lookback_days)))
     np.add.at(counts, (at_end.open["channel"], at_end.open["cell"]), at_end.open["journeys"])
     fitted = maturity_curve.fit(at_end.spells, len(at_end.channels), lookback_days)
@@ -274,14 +276,7 @@ def true_up(
             fitted.orders * (counts * fitted.drawn).sum(axis=2),
             came.sum(axis=1),
         )
-        total = _compared(
-            np.array(["all"]),
-            counts.sum(keepdims=True)[0],
-            fitted.orders * (counts * fitted.chance).sum(keepdims=True)[0],
-            fitted.orders**2 * (counts * fitted.chance * (1 - fitted.chance)).sum(keepdims=True)[0],
-            fitted.orders * (counts * fitted.drawn).sum(axis=(1, 2))[:, None],
-            came.sum(keepdims=True)[0],
-        ).iloc[0]
+        total = _all_channels(fitted, counts, came.sum())
         table = table[table["journeys"] > 0].sort_values("forecast", ascending=False, kind="stable", ignore_index=True)
     first, moment = (pd.Timestamp(np.datetime64(int(instant), "us")) for instant in (at.first, start))
     return TrueUp(table[columns], total, status, first, moment)
@@ -376,7 +371,9 @@ def _forecast(
     every = [(part.credits["last"] - now.credits["last"]).sum(axis=1) for part in (then, by_bag)]
     mean = every[0].sum(axis=0) * scale
     low, high = _interval(mean, _spread(every[1]) * scale**2 + relative[k] * mean**2)
-    return pd.concat(frames), pd.DataFrame({"low": low, "high": high}, index=_MEASURES)
+    totals = pd.DataFrame({"low": low, "high": high}, index=_MEASURES)
+    totals.loc["conversions"] = _all_channels(fitted, counts, np.nan)[["low", "high"]].to_numpy(dtype=float)
+    return pd.concat(frames), totals
 
 
 def _spread(by_bag: np.ndarray) -> np.ndarray:
@@ -448,6 +445,18 @@ def _interval(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.nd
     scale = np.where(some, one, 1.0)
     low, high = (np.where(some, stats.gamma.ppf(level, shape, scale=scale), mean) for level in (0.05, 0.95))
     return np.maximum(low - one / 4, 0.0), high + one / 4
+
+
+def _all_channels(fitted, counts: np.ndarray, came: float) -> pd.Series:
+    """Return forecast, interval and outcome over all channels."""
+    return _compared(
+        np.array(["all"]),
+        counts.sum(keepdims=True)[0],
+        fitted.orders * (counts * fitted.chance).sum(keepdims=True)[0],
+        fitted.orders**2 * (counts * fitted.chance * (1 - fitted.chance)).sum(keepdims=True)[0],
+        fitted.orders * (counts * fitted.drawn).sum(axis=(1, 2))[:, None],
+        np.array([came]),
+    ).iloc[0]
 
 
 def _compared(channel, counts, mean, outcome_variance, drawn, came) -> pd.DataFrame:

@@ -50,16 +50,19 @@ def close(result, language: str, currency: str | None = None) -> list[str]:
     )
     markov = result.table[(result.table["model"] == "markov") & (result.table["channel"] != UNATTRIBUTED)]
     if len(markov) and count["credited"] > 0 and count["at_maturity"] > 0:
-        gain = markov["at_maturity"] / count["at_maturity"] - markov["credited"] / count["credited"]
-        line = markov.loc[gain.idxmax()]
+        shares = markov["credited"] / count["credited"], markov["at_maturity"] / count["at_maturity"]
+        gains = (shares[1] - shares[0]).idxmax()
+        line = markov.loc[gains]
         found.append(
             _(
-                "The date of the order hides most for {channel}: {credited} conversions by Markov when they are counted"
-                " by that date, {at_maturity} for the quarter's journeys at maturity ({forecast} still to come, 90%"
-                " interval {low} to {high})."
+                "Counting by the date of the order is least fair to {channel}: {credited} of all conversions by Markov,"
+                " against {at_maturity} at maturity ({forecast} conversions still to come, 90% interval {low} to"
+                " {high})."
             ).format(
                 channel=text.label(line["channel"], language),
-                **{name: _few(line[name], language) for name in ("credited", "at_maturity", "forecast", "low", "high")},
+                credited=text.percent(shares[0][gains], language),
+                at_maturity=text.percent(shares[1][gains], language),
+                **{name: _few(line[name], language) for name in ("forecast", "low", "high")},
             )
         )
     return found
@@ -94,6 +97,13 @@ def true_up(result, language: str) -> list[str]:
             **{name: _few(total[name], language) for name in ("forecast", "low", "high", "came")},
         )
     ]
+    if not total["inside"]:
+        found.append(
+            _(
+                "That is {gap} against the forecast, outside its interval: customers behaved otherwise than before, as"
+                " in a season or a promotion. The forecast for the end of this quarter may err as much."
+            ).format(gap=text.percent(total["came"] / total["forecast"] - 1, language, 0, signed=True))
+        )
     held = int(table["inside"].sum())
     if held == len(table):
         found.append(
@@ -109,8 +119,8 @@ def true_up(result, language: str) -> list[str]:
     found.append(
         text.plural(
             language,
-            "{n} of {all} channels came outside its interval: {names}. One in ten does by chance.",
-            "{n} of {all} channels came outside their intervals: {names}. One in ten does by chance.",
+            "{n} of {all} channels came outside its interval: {names}. Where the forecast holds, one in ten does.",
+            "{n} of {all} channels came outside their intervals: {names}. Where the forecast holds, one in ten does.",
             len(missed),
             all=text.number(len(table), language),
             names=", ".join(text.label(name, language) for name in missed["channel"]),
@@ -125,6 +135,11 @@ def _no_forecast(status: str, language: str) -> str:
         return _(
             "The touchpoints reach back less than a look-back and four weeks: too little to see how long customers"
             " take. No forecast is made."
+        )
+    if status == "long_lookback":
+        return _(
+            "The look-back is longer than the quarter: a journey may be open when it begins and when it ends, and would"
+            " count twice. No forecast is made."
         )
     return _("Too few conversions to see how long customers take. No forecast is made.")
 

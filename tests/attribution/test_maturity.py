@@ -328,6 +328,33 @@ def test_bad_input_is_said():
 # what readers get
 
 
+def test_a_look_back_longer_than_the_quarter_makes_no_forecast(tables):
+    result = maturity.quarter_close(*tables, PERIOD, lookback_days=120)
+    assert result.status == "long_lookback"
+    assert result.table["forecast"].isna().all()
+    assert "longer than the quarter" in result.findings("en")[1]
+
+
+def test_the_close_and_the_true_up_of_the_next_quarter_give_one_forecast(tables):
+    closed_then = maturity.quarter_close(*tables, ("2026-05-17", "2026-07-31")).totals.set_index("measure")
+    trued_up = maturity.true_up(*tables, ("2026-08-01", "2026-10-16")).total
+    for name in ("forecast", "low", "high"):
+        assert trued_up[name] == pytest.approx(closed_then.loc["conversions", name], rel=1e-9)
+
+
+def test_the_interval_of_a_forecast_holds_its_gamma_and_a_quarter_of_a_conversion():
+    low, high = maturity._interval(np.array([4.0, 0.0]), np.array([4.0, 0.0]))
+    assert low == pytest.approx([1.3663 - 0.25, 0.0], abs=1e-3)
+    assert high[0] == pytest.approx(7.7537 + 0.25, abs=1e-3)
+
+
+def test_an_uncertain_curve_widens_the_interval(tables, closed, monkeypatch):
+    monkeypatch.setattr(maturity, "_relative_errors", lambda *_: np.zeros((99, 2)))
+    known = maturity.quarter_close(*tables, PERIOD).table
+    some = known["forecast"] > 0
+    assert (closed.table["high"] - closed.table["low"] > known["high"] - known["low"])[some].all()
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_sentences_and_charts(closed, long_tables, language):
     sentences = closed.findings(language, "EUR")

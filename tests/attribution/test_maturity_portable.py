@@ -140,7 +140,7 @@ def test_little_history_is_a_verdict_and_nothing_stays_in_the_engine(long_compan
     close, judged = (ask(contacts, sales, PERIOD, 30, unit="it") for ask in (maturity.quarter_close, maturity.true_up))
     expected = maturity.quarter_close(touchpoints, conversions, PERIOD, 30, unit="it")
     assert (close.status, judged.status) == (expected.status, "short_history") == ("ok", "short_history")
-    late = maturity.quarter_close(contacts, sales, ("2026-07-01", "2026-07-20"), 30, unit="it")
+    late = maturity.quarter_close(contacts.filter(contacts["time"] > "2026-07-10"), sales, PERIOD, 30, unit="it")
     assert late.status == "short_history" and not len(late.curve) and late.table["forecast"].isna().all()
     assert sorted(contacts.get_backend().list_tables()) == ["contacts", "sales"]
 
@@ -162,7 +162,10 @@ def test_postgres_gives_the_counts_and_the_close(postgres_url, long_company, tex
     connection = ibis.connect(postgres_url)
     frames = with_text_ids(*long_company) if text else long_company
     frames = [frame.reset_index(drop=True) for frame in frames]
-    tables = [connection.create_table(name, frame, temp=True) for name, frame in zip(("contacts", "sales"), frames)]  # noqa: B905
+    tables = [
+        connection.create_table(name, frame, temp=True)
+        for name, frame in zip(("contacts", "sales"), frames, strict=True)
+    ]
     assert_same_standings(frames, tables, 20, bags=not text)
     if not text:
         assert_same_close(frames, tables, unit="it")

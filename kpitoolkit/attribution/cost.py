@@ -226,6 +226,8 @@ _COLUMNS = (
 def _faults(result, spend, claims, model, by, period, currency) -> list[str]:
     if by not in _KEYS:
         return [f"by is '{by}': choose channel or campaign.{suggest(by, _KEYS)}"]
+    if not isinstance(spend, pd.DataFrame):
+        return ["spend is no table: give the rows of ad_spend."]
     faults, known = [], list(result.table["model"].unique())
     if model not in known:
         faults.append(f"model '{model}' is not one of {', '.join(known)}.{suggest(model, known)}")
@@ -246,16 +248,20 @@ def _faults(result, spend, claims, model, by, period, currency) -> list[str]:
 
 def _ready(frame, name, amount, time, keys, period, into) -> tuple[pd.DataFrame, list[str]]:
     """Return channel, (campaign,) cents of the rows of the period in one currency, and what is wrong with them."""
-    frame = frame.rename(columns={"platform": "channel"})
+    frame, outside = frame.rename(columns={"platform": "channel"}), []
     if period:
         first, last = (pd.Timestamp(day) for day in period)
         if time != "date" and first.tz is not None:
             there = frame[time].dt.tz_localize("UTC").dt.tz_convert(first.tz)
             frame = frame.assign(**{time: there.dt.tz_localize(None)})
         bounds = [day.tz_localize(None) for day in (first, last + pd.DateOffset(days=1))]
-        frame = frame[(frame[time] >= bounds[0]) & (frame[time] < bounds[1])]
-    frame = frame.reset_index(drop=True)
-    faults = []
+        inside = (frame[time] >= bounds[0]) & (frame[time] < bounds[1])
+        if name == "spend" and len(frame) and not inside.any():
+            ends = [frame[time].min(), frame[time].max()]
+            seen = " to ".join(f"{day:%Y-%m-%d}" for day in ends)
+            outside.append(f"{name}: no row in the period {first:%Y-%m-%d} to {last:%Y-%m-%d}: it has {seen}.")
+        frame = frame[inside]
+    frame, faults = frame.reset_index(drop=True), outside
     for column, wrong in (
         ("platform", frame["channel"].isna()),
         (amount, frame[amount].isna()),

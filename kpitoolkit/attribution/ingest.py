@@ -286,6 +286,7 @@ def _checked_batches(table, needed, optional, unit, by_unit, tally, passed=froze
     for at, batch in table.batches(columns, tally, unit, passed):
         chosen = None
         if unit is not None:
+            _note(_is_null(batch["unit"]), _LACKING.format(column="unit"), None, at, tally)
             same = pc.equal(batch["unit"].cast(pa.string()), unit).fill_null(False)
             chosen = same.to_numpy(zero_copy_only=False)
         yield {name: batch[name] for name in columns}, at, chosen

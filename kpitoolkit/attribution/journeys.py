@@ -126,7 +126,7 @@ class Journeys:
         Raises
         ------
         ToolkitError
-            Where journeys have no times, or a channel is unknown.
+            Where journeys have no times, a channel is unknown, a chance is outside 0 to 1, or a pair stands twice.
         """
         require(chances, "chances", ("channel", "age_day", "chance", "value"))
         if self.bounds is None:
@@ -135,6 +135,14 @@ class Journeys:
         if unknown:
             raise ToolkitError(
                 f"completed: '{unknown[0]}' is no channel of these journeys.{suggest(unknown[0], self.channels)}"
+            )
+        share = chances["chance"].to_numpy(dtype=float)
+        broken = ~((share >= 0) & (share <= 1)) | ~np.isfinite(chances["value"].to_numpy(dtype=float))
+        broken |= (chances["age_day"] < 0).to_numpy() | chances.duplicated(["channel", "age_day"]).to_numpy()
+        if broken.any():
+            raise ToolkitError(
+                f"completed: row {int(broken.argmax()) + 1} of the chances is broken. Give chances from 0 to 1, values"
+                " that are numbers, days from 0, and each channel and day once."
             )
         source = self.source.completed(chances)
         return replace(self, source=source, table=source.table)

@@ -158,6 +158,8 @@ def attribute(
     >>> result.table.loc[result.table["model"] == "markov", ["channel", "conversions"]].round(6).values.tolist()
     [['G', 2.4], ['M', 1.6], ['unattributed', 0.0]]
     """
+    if not isinstance(journeys, Journeys):
+        raise ToolkitError("attribute: make journeys first: attribute(journeys(touchpoints, conversions)).")
     order = checked_order(order, "attribute")
     if isinstance(half_life_days, bool) or not isinstance(half_life_days, int | float) or not 0 < half_life_days < 1e6:
         raise ToolkitError(

@@ -37,7 +37,9 @@ def connected(
     refuse([*faults, *lacking] if lacking else [])
     is_frame = isinstance(conversions, pd.DataFrame)
     engine = Engine(touchpoints.get_backend(), f"touchpoints{_named(touchpoints)} and conversions{_named(conversions)}")
-    of_touchpoints = _type_faults("touchpoints", touchpoints) or _broken_ids("touchpoints", touchpoints, engine)
+    of_touchpoints = _type_faults("touchpoints", touchpoints) or (
+        _broken_ids("touchpoints", touchpoints, engine) + _without_unit("touchpoints", touchpoints, unit, engine)
+    )
     ids = _kind_of_ids(touchpoints)
     if is_frame:
         found, sold = _frame_faults(conversions, unit)
@@ -46,7 +48,10 @@ def connected(
         if _tables(conversions) and conversions.get_backend() is not engine.backend:
             found.append("touchpoints and conversions are tables of two connections. Copy one next to the other.")
         else:
-            found = found or _broken_ids("conversions", conversions, engine)
+            found = found or (
+                _broken_ids("conversions", conversions, engine)
+                + _without_unit("conversions", conversions, unit, engine)
+            )
     if sold and sold != ids:
         found.append("user_id is a number in one table and text in the other: read both as text.")
     if found and not of_touchpoints:
@@ -153,6 +158,13 @@ def _broken_ids(name: str, table: ir.Table, engine: Engine) -> list[str]:
     ids = {column.get_name(): column for column in ids if column.type().is_floating() or column.type().is_decimal()}
     counts = engine.counted(table, {key: column != column.floor() for key, column in ids.items()}) if ids else {}
     return [f"{name}: {ingest.BROKEN_IDS.format(column=key)}" for key in ids if counts[key]]
+
+
+def _without_unit(name: str, table: ir.Table, unit: str | None, engine: Engine) -> list[str]:
+    """Say how many rows name no unit, where one unit's rows are asked for: they would drop out unseen."""
+    if unit is None:
+        return []
+    return _lacking(name, {"unit": engine.counted(table, {"no_unit": table["unit"].isnull()})["no_unit"]})
 
 
 def _row_faults(engine: Engine, touchpoints: ir.Table, unit: str | None) -> list[str]:

@@ -387,7 +387,7 @@ def _journeys(placed: ir.Table, keys: tuple[str, ...], end: int, lookback: int) 
         steps=(1 - placed["kind"]).cast("int64").sum().over(whole),
         last=is_step.ifelse(placed["at"], -_NEVER).max().over(whole),
         n=placed["n"].sum().over(whole),
-        worth=placed["worth"].sum().over(whole),
+        worth=placed["worth"].sum().over(ibis.window(group_by=group)),  # in order, DuckDB adds floats up slowly
         channel_before=placed["channel"].lag().over(order).fill_null(-1),
         node_before=placed["node"].lag().over(order).fill_null(-1),
     )

@@ -314,3 +314,11 @@ def test_amounts_and_names_that_cannot_be_used_are_named(result):
     assert "1 row without 'spend_cents' (first: row 3)" in text
     assert "1 row without 'platform' (first: row 4)" in text
     assert "1 row without 'currency' (first: row 4)" in text
+
+
+def test_spend_of_another_time_and_no_table_of_spend_are_said(result):
+    old = spend(("search", 100), date=pd.Timestamp("2020-05-01"))
+    with pytest.raises(Faults, match="no row in the period 2026-07-01 to 2026-09-30: it has 2020-05-01 to 2020-05-01"):
+        cost.cost_and_return(result, old, period=("2026-07-01", "2026-09-30"))
+    with pytest.raises(Faults, match="spend is no table"):
+        cost.cost_and_return(result, None)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kpitoolkit.attribution import attribute, conversions_from_orders, journeys, journeys_from_paths
 from kpitoolkit.attribution.sums import STATES
-from kpitoolkit.errors import Faults
+from kpitoolkit.errors import Faults, ToolkitError
 
 PERIOD = ("2026-07-01", "2026-09-30")
 
@@ -362,3 +362,18 @@ def test_only_old_touchpoints_leave_everything_unattributed():
     assert any("same id" in sentence for sentence in built.findings("en"))
     result.plot()
     built.plot(language="it")
+
+
+@pytest.mark.parametrize(
+    ("broken", "row"),
+    [({"chance": [0.5, 1.5]}, 2), ({"chance": [np.nan, 0.1]}, 1), ({"age_day": [0, -1]}, 2), ({"age_day": [3, 3]}, 2)],
+)
+def test_chances_that_are_none_are_refused(broken, row):
+    touchpoints = pd.DataFrame({"user_id": ["u"], "channel": ["tv"], "time": pd.to_datetime(["2026-09-29"])})
+    none = pd.DataFrame({"order_id": [], "user_id": [], "time": pd.to_datetime([]), "value": []}).astype(
+        {"order_id": "str", "user_id": "str", "value": "float64"}
+    )
+    built = journeys(touchpoints, none, 30, ("2026-07-01", "2026-09-30"))
+    chances = pd.DataFrame({"channel": "tv", "age_day": [0, 1], "chance": 0.5, "value": 10.0}).assign(**broken)
+    with pytest.raises(ToolkitError, match=f"row {row} of the chances"):
+        built.completed(chances)

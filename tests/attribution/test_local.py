@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from itertools import groupby
 from uuid import UUID
 
+import ibis
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -502,3 +503,27 @@ def test_both_paths_are_named_and_a_damaged_file_too(good, tmp_path):
 def test_what_is_no_frame_is_named(make):
     with pytest.raises(Faults, match="str is no table"):
         make("orders.csv")
+
+
+@pytest.mark.parametrize("kind", ["frame", "parquet", "connection"])
+def test_rows_without_unit_are_not_passed_over_in_silence(kind, tmp_path):
+    touchpoints = pd.DataFrame(
+        {"user_id": [1, 2, 3], "time": pd.Timestamp("2026-07-05"), "channel": "tv", "unit": ["it", None, "uk"]}
+    )
+    conversions = pd.DataFrame(
+        {"order_id": [1, 2], "user_id": [1, 2], "time": pd.Timestamp("2026-07-06"), "value": 1.0, "unit": [None, "it"]}
+    )
+    pair = [touchpoints, conversions]
+    if kind == "parquet":
+        for name, frame in (("t", touchpoints), ("c", conversions)):
+            frame.to_parquet(tmp_path / f"{name}.parquet")
+        pair = [tmp_path / "t.parquet", tmp_path / "c.parquet"]
+    if kind == "connection":
+        backend = ibis.duckdb.connect()
+        pair = [backend.create_table(name, frame) for name, frame in (("t", touchpoints), ("c", conversions))]
+    with pytest.raises(Faults) as error:
+        journeys(*pair, 30, ("2026-07-01", "2026-09-30"), unit="it")
+    assert [fault.split(" (first")[0].split(". ")[0] for fault in error.value.faults] == [
+        "touchpoints: 1 row without unit",
+        "conversions: 1 row without unit",
+    ]

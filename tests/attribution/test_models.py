@@ -454,3 +454,8 @@ def test_plot_and_findings_take_any_name(language):
     assert sorted(set(result.table["channel"]) - {"unattributed"}) == sorted(names)
     assert all("{" not in sentence.replace("{y}", "") for sentence in result.findings(language, "EUR"))
     result.plot(language=language)
+
+
+def test_what_is_no_journeys_is_said():
+    with pytest.raises(ToolkitError, match="make journeys first"):
+        attribute(pd.DataFrame())

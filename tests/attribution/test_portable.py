@@ -316,6 +316,6 @@ def test_a_frame_of_conversions_is_checked_as_anywhere_and_with_the_touchpoints(
     assert "'value' is not a number" in faults_of(contacts, sales_frame(value=[True, False]))
     (contacts,) = connected(contacts_frame(unit="it"))
     exact = sales_frame(value=[Decimal("10.10"), Decimal("0.20")], unit="it")
-    other = sales_frame(value=[Decimal(1), None], order_id=["C", None], time=pd.NaT, unit=["fr", None])
+    other = sales_frame(value=[Decimal(1), None], order_id=["C", None], time=pd.NaT, unit="fr")
     both = pd.concat([exact, other], ignore_index=True)
     assert journeys(contacts, both, 30, None, "it").table["value"].sum() == pytest.approx(10.3)

@@ -11,7 +11,7 @@ from kpitoolkit import money, plots
 from kpitoolkit.attribution import cost_wording
 from kpitoolkit.attribution.checks import UNATTRIBUTED
 from kpitoolkit.attribution.models import Attribution
-from kpitoolkit.attribution.resampling import credit_interval
+from kpitoolkit.attribution.resampling import credit_interval, one_conversion
 from kpitoolkit.errors import Faults, suggest
 
 DRAWN = 20
@@ -297,7 +297,7 @@ def _ready(frame, name, amount, time, keys, period, into) -> tuple[pd.DataFrame,
 def _credit(result: Attribution, model: str, keys: list[str]) -> pd.DataFrame:
     """Return channel, (campaign,) conversions and value with their intervals, without `unattributed`."""
     lines = result.table[result.table["model"] == model].reset_index(drop=True)
-    drawn = result.draws[model]
+    drawn, one = result.draws[model], one_conversion(lines["conversions"].sum(), lines["value"].sum())
     kept = (lines["channel"] != UNATTRIBUTED).to_numpy()
     lines, drawn = lines[kept], drawn[:, kept]
     if "campaign" in keys:
@@ -308,7 +308,7 @@ def _credit(result: Attribution, model: str, keys: list[str]) -> pd.DataFrame:
     order = np.argsort(number, kind="stable")
     starts = np.searchsorted(number[order], np.arange(len(sums)))
     summed = np.add.reduceat(drawn[:, order], starts, axis=1) if len(sums) else drawn
-    low, high = credit_interval(sums.to_numpy(dtype=float), summed)
+    low, high = credit_interval(sums.to_numpy(dtype=float), summed, one)
     bounds = {
         "conversions_low": low[:, 0],
         "conversions_high": high[:, 0],

@@ -12,7 +12,7 @@ from kpitoolkit.attribution.aggregates import Aggregates
 from kpitoolkit.attribution.checks import UNATTRIBUTED
 from kpitoolkit.attribution.journeys import Journeys
 from kpitoolkit.attribution.markov import checked_order, removal
-from kpitoolkit.attribution.resampling import RESAMPLES, credit_interval, interval, weights
+from kpitoolkit.attribution.resampling import RESAMPLES, credit_interval, interval, one_conversion, weights
 from kpitoolkit.errors import ToolkitError
 
 MODELS = ("first", "last", "last_non_direct", "linear", "position", "time_decay", "markov", "shapley")
@@ -176,7 +176,8 @@ def attribute(
         lines = pd.DataFrame(list(sums.players), columns=["channel", "campaign"], dtype="str")
 
     points, draws = credited.points, credited.draws
-    bounds = {model: credit_interval(points[model], draws[model]) for model in points}
+    one = one_conversion(*points["last"].sum(axis=0))
+    bounds = {model: credit_interval(points[model], draws[model], one) for model in points}
     low, high = (np.concatenate([bound[at] for bound in bounds.values()]) for at in (0, 1))
     everything = pd.concat([lines, pd.DataFrame({"channel": [UNATTRIBUTED]})], ignore_index=True).fillna("")
     table = pd.concat([everything] * len(points), ignore_index=True).assign(

@@ -51,7 +51,9 @@ def interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def credit_interval(point: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def credit_interval(
+    point: np.ndarray, draws: np.ndarray, one: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return 90% bounds of credit, a sum of few or many amounts above 0.
 
     Credit x with standard deviation s over the draws varies as n = (x / s)^2 whole conversions of x / n each would:
@@ -62,15 +64,18 @@ def credit_interval(point: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, n
     degrees of freedom over the normal one; one conversion has bounds 0.1 and 8.3, ten have 5.7 and 16.5. Percentiles
     of the draws are too low and too narrow where amounts are few (`tests/benchmarks/attribution_coverage.py`).
 
-    Too narrow below 5 conversions expected, and for value where a few orders make most of it; without credit, 0 to 0.
+    Where there is no credit in any draw, n is 0 and nothing tells the size of a conversion: bounds are 0 and `one`
+    times the 95% point of shape 1/2, 1.9. Too narrow for value where a few orders make most of it.
 
-    Where credit is not above 0, or refunds make a draw negative, or nothing varies, bounds are those of `interval`.
-    The bounds enclose the point.
+    Where other credit is not above 0, or refunds make a draw negative, or nothing varies, bounds are those of
+    `interval`. The bounds enclose the point.
 
     Parameters
     ----------
     point : array (...)
     draws : array (RESAMPLES, ...)
+    one : array (...) or float
+        What one conversion is: 1, or the mean value of a conversion.
 
     Returns
     -------
@@ -92,7 +97,20 @@ def credit_interval(point: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, n
         np.where(counted, x / n * special.gammaincinv(n + 0.5, level), bound)
         for level, bound in zip(LEVELS, (low, high), strict=True)
     )
+    none = (point == 0) & (np.abs(draws).max(axis=0) == 0)
+    high = np.where(none, one * special.gammaincinv(0.5, LEVELS[1]), high)
     return np.minimum(low, point), np.maximum(high, point)
+
+
+def one_conversion(conversions: float, value: float) -> np.ndarray:
+    """Return what one conversion is, in conversions and in value: 1, and the mean value (0 where it is below).
+
+    Examples
+    --------
+    >>> one_conversion(4.0, 100.0).tolist()
+    [1.0, 25.0]
+    """
+    return np.array([1.0, max(value / conversions, 0.0)]) if conversions > 0 else np.zeros(2)
 
 
 def moved(point: np.ndarray, influence: np.ndarray) -> np.ndarray:

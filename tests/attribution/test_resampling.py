@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kpitoolkit.attribution.resampling import credit_interval, interval, weights
+from kpitoolkit.attribution.resampling import credit_interval, interval, one_conversion, weights
 
 
 def bounds(bags):
@@ -50,6 +50,15 @@ def test_refunds_and_what_does_not_vary_are_left_to_percentiles():
     assert np.array(bounds(np.ones((200, 1)))).ravel() == pytest.approx([200.0, 200.0])
     assert np.array(bounds(np.zeros((200, 1)))).ravel().tolist() == [0.0, 0.0]
     assert np.isnan(credit_interval(np.array([4.0]), np.full((1000, 1), np.nan))).all()
+
+
+def test_no_credit_is_no_certainty():
+    nothing = np.zeros((200, 2))
+    low, high = credit_interval(nothing.sum(axis=0), weights() @ nothing, one_conversion(10.0, 400.0))
+    assert low.tolist() == [0.0, 0.0]
+    assert high == pytest.approx([stats.chi2.ppf(0.95, 1) / 2, 40 * stats.chi2.ppf(0.95, 1) / 2])
+    assert one_conversion(0.0, 0.0).tolist() == [0.0, 0.0]
+    assert one_conversion(2.0, -5.0).tolist() == [1.0, 0.0]
 
 
 @given(st.integers(0, 10**6), st.floats(1e-6, 1e9), st.floats(0.001, 5.0), st.floats(0.0, 3.0))

@@ -96,7 +96,7 @@ def findings(band, language: str) -> list[str]:
         could = [text.label(name, language) for name in channels.loc[channels["rank_best"] == 1, "channel"]]
         found.append(
             _(
-                "No channel is sure to come first: {channels} could, as the rule, the look-back or chance will have it."
+                "No channel is sure to come first: the rule, the look-back and chance decide between these: {channels}."
                 " By {rule} at {days} it is {channel} with {default} conversions; over the {cells} combinations of"
                 " rule and look-back it has between {lowest} and {highest}."
             ).format(channels=listed(could, language), **values)

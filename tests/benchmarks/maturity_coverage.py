@@ -102,8 +102,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quarters", type=int, default=120, help="of each way and size")
     parser.add_argument("--users", type=int, nargs="+", default=[800, 4_000])
+    parser.add_argument("--seed", type=int, default=20260930)
     asked = parser.parse_args()
-    began, random = time.process_time(), np.random.default_rng(20260930)
+    began, random = time.process_time(), np.random.default_rng(asked.seed)
     lines = [quarter(users, way, random) for users in asked.users for way in WAYS for _ in range(asked.quarters)]
     found = measured(pd.concat(lines, ignore_index=True))
     mean = found.groupby(["users", "way", "model", "channel"], sort=False)["forecast"].transform("mean")

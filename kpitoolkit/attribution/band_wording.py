@@ -4,6 +4,7 @@ import pandas as pd
 
 from kpitoolkit import text
 from kpitoolkit.attribution.checks import UNATTRIBUTED
+from kpitoolkit.attribution.wording import count
 
 
 def days(number: float, language: str) -> str:
@@ -17,12 +18,6 @@ def days(number: float, language: str) -> str:
     if float(number).is_integer():
         return text.plural(language, "{n} day", "{n} days", int(number))
     return text.translator(language)("{number} days").format(number=text.number(float(number), language, 1))
-
-
-def count(conversions: float, language: str) -> str:
-    """Write a number of conversions: whole, or with one decimal where it is small and not whole."""
-    whole = abs(conversions) >= 100 or float(conversions).is_integer()
-    return text.number(float(conversions), language, decimals=0 if whole else 1)
 
 
 def ranks(best, worst) -> str | None:

@@ -1,7 +1,8 @@
 """What cost and return say in words; every sentence carries its number."""
 
 from kpitoolkit import text
-from kpitoolkit.attribution.band_wording import count, listed
+from kpitoolkit.attribution.band_wording import listed
+from kpitoolkit.attribution.wording import count
 
 
 def name(row: dict, language: str) -> str:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from kpitoolkit import text
 from kpitoolkit.attribution.checks import UNATTRIBUTED
+from kpitoolkit.attribution.wording import count
 
 _HALF_DAY = pd.Timedelta(hours=12)  # inside the last day, wherever the quarter ends at midnight
 
@@ -13,7 +14,7 @@ def close(result, language: str, currency: str | None = None) -> list[str]:
     _ = text.translator(language)
     last_day = text.date(result.bounds[1] - _HALF_DAY, language)
     totals = result.totals.set_index("measure")
-    count = totals.loc["conversions"]
+    sums = totals.loc["conversions"]
     found = [
         text.plural(
             language,
@@ -23,7 +24,7 @@ def close(result, language: str, currency: str | None = None) -> list[str]:
             " last touchpoint.",
             result.open_journeys,
             day=last_day,
-            days=_few(result.lookback_days, language),
+            days=count(result.lookback_days, language),
         )
     ]
     if result.status != "ok":
@@ -32,9 +33,9 @@ def close(result, language: str, currency: str | None = None) -> list[str]:
     worth = text.number(worth, language) if currency is None else text.money(round(worth * 100), currency, language)
     found.append(
         _("They are expected to bring {forecast} conversions (90% interval {low} to {high}), worth {value}.").format(
-            forecast=_few(count["forecast"], language),
-            low=_few(count["low"], language),
-            high=_few(count["high"], language),
+            forecast=count(sums["forecast"], language),
+            low=count(sums["low"], language),
+            high=count(sums["high"], language),
             value=worth,
         )
     )
@@ -43,14 +44,14 @@ def close(result, language: str, currency: str | None = None) -> list[str]:
             "{carried} of the quarter's {credited} conversions were carried in: their journeys were open when it began."
             " Without them, and with those to come, the quarter's own journeys bring {at_maturity}."
         ).format(
-            carried=_few(count["carried_in"], language),
-            credited=_few(count["credited"], language),
-            at_maturity=_few(count["at_maturity"], language),
+            carried=count(sums["carried_in"], language),
+            credited=count(sums["credited"], language),
+            at_maturity=count(sums["at_maturity"], language),
         )
     )
     markov = result.table[(result.table["model"] == "markov") & (result.table["channel"] != UNATTRIBUTED)]
-    if len(markov) and count["credited"] > 0 and count["at_maturity"] > 0:
-        shares = markov["credited"] / count["credited"], markov["at_maturity"] / count["at_maturity"]
+    if len(markov) and sums["credited"] > 0 and sums["at_maturity"] > 0:
+        shares = markov["credited"] / sums["credited"], markov["at_maturity"] / sums["at_maturity"]
         gains = (shares[1] - shares[0]).idxmax()
         line = markov.loc[gains]
         found.append(
@@ -62,7 +63,7 @@ def close(result, language: str, currency: str | None = None) -> list[str]:
                 channel=text.label(line["channel"], language),
                 credited=text.percent(shares[0][gains], language),
                 at_maturity=text.percent(shares[1][gains], language),
-                **{name: _few(line[name], language) for name in ("forecast", "low", "high")},
+                **{name: count(line[name], language) for name in ("forecast", "low", "high")},
             )
         )
     return found
@@ -94,7 +95,7 @@ def true_up(result, language: str) -> list[str]:
             " to {high}). {came} came."
         ).format(
             day=text.date(result.moment - _HALF_DAY, language),
-            **{name: _few(total[name], language) for name in ("forecast", "low", "high", "came")},
+            **{name: count(total[name], language) for name in ("forecast", "low", "high", "came")},
         )
     ]
     if not total["inside"]:
@@ -142,9 +143,3 @@ def _no_forecast(status: str, language: str) -> str:
             " count twice. No forecast is made."
         )
     return _("Too few conversions to see how long customers take. No forecast is made.")
-
-
-def _few(count: float, language: str) -> str:
-    """Write a count: whole, or with one decimal where it is small and not whole."""
-    whole = abs(count) >= 100 or float(count).is_integer()
-    return text.number(float(count), language, decimals=0 if whole else 1)

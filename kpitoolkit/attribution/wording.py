@@ -8,6 +8,18 @@ from kpitoolkit.attribution.checks import UNATTRIBUTED
 WEEK = pd.Timedelta(days=7)
 
 
+def count(conversions: float, language: str) -> str:
+    """Write a number of conversions: whole, or with one decimal where it is small and not whole.
+
+    Examples
+    --------
+    >>> count(1234.5, "it"), count(4.25, "en"), count(4.0, "en")
+    ('1.234', '4.2', '4')
+    """
+    whole = abs(conversions) >= 100 or float(conversions).is_integer()
+    return text.number(float(conversions), language, decimals=0 if whole else 1)
+
+
 def arrival(journeys, language: str) -> list[str]:
     """Return sentences on what arrived and on what to look at before the figures are used."""
     _ = text.translator(language)
@@ -20,7 +32,7 @@ def arrival(journeys, language: str) -> list[str]:
                 " take each journey as a customer of its own."
             )
         ]
-    days = _few(journeys.lookback_days, language)
+    days = count(journeys.lookback_days, language)
     seen = rows["touchpoints_read"] - rows["touchpoints_before_window"] - rows["touchpoints_after_period"]
     found = [
         _(
@@ -100,7 +112,7 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
             _(
                 "No conversion of the period ({n}, worth {value}) follows a touchpoint: all are unattributed, and no"
                 " channel can be credited."
-            ).format(n=_few(total, language), value=worth)
+            ).format(n=count(total, language), value=worth)
         ]
     found = [
         _(
@@ -108,9 +120,9 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
             " {unattributed} follow none and stay unattributed."
         ).format(
             share=text.percent(1 - unattributed / total, language),
-            n=_few(total, language),
+            n=count(total, language),
             value=worth,
-            unattributed=_few(unattributed, language),
+            unattributed=count(unattributed, language),
         )
     ]
     credited = result.table[result.table["channel"] != UNATTRIBUTED]
@@ -123,10 +135,10 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
             " last touchpoint. In {share} of the resamples of the customers it comes first."
         ).format(
             channel=text.label(leader["channel"], language),
-            credit=_few(leader["conversions"], language),
-            low=_few(leader["low"], language),
-            high=_few(leader["high"], language),
-            last=_few(wide.loc[leader["channel"], "last"], language),
+            credit=count(leader["conversions"], language),
+            low=count(leader["low"], language),
+            high=count(leader["high"], language),
+            last=count(wide.loc[leader["channel"], "last"], language),
             share=text.percent(result.leader_share, language, decimals=0),
         )
     )
@@ -139,16 +151,16 @@ def credit(result, language: str, currency: str | None = None) -> list[str]:
                 " ({most_model})."
             ).format(
                 channel=text.label(spread, language),
-                least=_few(wide.loc[spread, least], language),
+                least=count(wide.loc[spread, least], language),
                 least_model=text.label(least, language),
-                most=_few(wide.loc[spread, most], language),
+                most=count(wide.loc[spread, most], language),
                 most_model=text.label(most, language),
             )
         )
     if result.status == "few_conversions":
         found.append(
             _("Only {n} conversions can be shared: too few for a ranking. Read the intervals, not the figures.").format(
-                n=_few(total - unattributed, language)
+                n=count(total - unattributed, language)
             )
         )
     if not result.has_nulls:
@@ -207,9 +219,3 @@ def on_order(choice: pd.DataFrame, order: int, language: str) -> list[str]:
             error=text.number(float(used["standard_error"].iloc[0]), language, 4),
         )
     ]
-
-
-def _few(count: float, language: str) -> str:
-    """Write a count: whole, or with one decimal where it is small and not whole."""
-    whole = abs(count) >= 100 or float(count).is_integer()
-    return text.number(float(count), language, decimals=0 if whole else 1)

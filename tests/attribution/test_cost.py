@@ -322,3 +322,12 @@ def test_spend_of_another_time_and_no_table_of_spend_are_said(result):
         cost.cost_and_return(result, old, period=("2026-07-01", "2026-09-30"))
     with pytest.raises(Faults, match="spend is no table"):
         cost.cost_and_return(result, None)
+
+
+def test_a_cost_whose_conversions_may_be_less_than_one_has_no_upper_bound():
+    found = cost.cost_and_return(credit(("search", 1, 50.0), ("email", 90, 50.0)), spend(("search", 100_00)))
+    line = row(found, "search")
+    assert line["status"] == "few_conversions"
+    assert 0 < line["conversions_low"] < 1
+    assert line["cost_low_cents"] < line["cost_per_conversion_cents"] == 100_00
+    assert pd.isna(line["cost_high_cents"])

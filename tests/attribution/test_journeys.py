@@ -377,3 +377,12 @@ def test_chances_that_are_none_are_refused(broken, row):
     chances = pd.DataFrame({"channel": "tv", "age_day": [0, 1], "chance": 0.5, "value": 10.0}).assign(**broken)
     with pytest.raises(ToolkitError, match=f"row {row} of the chances"):
         built.completed(chances)
+
+
+def test_an_order_without_customer_counts_from_the_first_instant_on():
+    touchpoints = pd.DataFrame({"user_id": ["u"], "channel": ["tv"], "time": pd.to_datetime(["2026-07-05"])})
+    edges = ["2026-06-30T23:59:59.999999", "2026-07-01", "2026-09-30T23:59:59.999999", "2026-10-01"]
+    times = pd.to_datetime(edges, format="ISO8601")
+    guests = pd.DataFrame({"order_id": list("ABCD"), "user_id": None, "time": times.astype("datetime64[us]")})
+    built = journeys(touchpoints, guests.assign(value=1.0, user_id=pd.Series([None] * 4, dtype="str")), 30, PERIOD)
+    assert built.table.set_index("state").loc["unattributed", "conversions"] == 2

@@ -82,8 +82,12 @@ def test_who_is_open_and_what_closes_it():
         ("later contact", "2026-09-10", "social"),
         ("later contact", "2026-10-02", "email"),
         ("on the last day of the look-back", "2026-09-01", "social"),
+        ("in the last moment", "2026-09-15", "social"),
+        ("a moment late", "2026-09-15", "social"),
     )
     bought = orders(
+        ("G", "in the last moment", "2026-10-15", 7.0),
+        ("H", "a moment late", "2026-10-15T00:00:00.000001", 7.0),
         ("A", "comes", "2026-10-02", 50.0),
         ("B", "comes", "2026-10-02", 30.0),
         ("C", "too late", "2026-10-20T13", 10.0),
@@ -96,10 +100,11 @@ def test_who_is_open_and_what_closes_it():
     assert found.open[["channel", "cell", "journeys", "came", "value"]].values.tolist() == [
         [0, 3, 1, 2, 80],
         [1, 10, 1, 0, 0],
+        [1, 16, 2, 1, 7],
         [1, 21, 1, 1, 20],
         [1, 29, 1, 0, 0],
     ]
-    assert len(found.carried) == 3
+    assert len(found.carried) == 4
     unknown = standing(contacts, bought, "2026-10-01", "2026-10-01")
     assert unknown.open["came"].sum() == 0
 
@@ -115,11 +120,14 @@ def test_a_spell_by_hand():
         [2, 1, False, 0, 0, 0],
         [3, 3, True, 1, 70, 4900],
         [2, 5, True, 1, 70, 4900],
-    ] or rows.values.tolist() == [
-        [2, 1, False, 0, 0, 0],
-        [3, 4, True, 1, 70, 4900],
-        [2, 5, True, 1, 70, 4900],
     ]
+
+
+def test_a_spell_ends_in_a_conversion_up_to_the_last_moment_of_the_look_back():
+    contacts = touchpoints(("in time", "2026-08-01T12", "tv"), ("late", "2026-08-01T12", "tv"))
+    bought = orders(("A", "in time", "2026-08-31T12", 7.0), ("B", "late", "2026-08-31T12:00:00.000001", 7.0))
+    spells = standing(contacts, bought, "2026-10-01", "2026-10-01").spells
+    assert spells.groupby("event")["spells"].sum().to_dict() == {False: 1, True: 1}
 
 
 def test_the_chance_by_hand_where_half_buy_on_the_sixth_day():

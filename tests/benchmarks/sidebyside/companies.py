@@ -169,10 +169,10 @@ def company(family: str, seed: int) -> Company:
         multiples = (spend[name] / active[active > 0].mean()).to_numpy()
         reached = response(multiples, shape)
         ceiling = iroas[place] * spent[place] / reached[window].sum()
-        more, less = (response(np.where(np.arange(rows) < window.start, multiples, multiples * by), shape)[window].sum()
-                      for by in (1 + STEP, 1 - STEP))  # fmt: skip
+        inside = np.arange(rows) >= window.start
+        more, less = (response(multiples * np.where(inside, by, 1), shape) for by in (1 + STEP, 1 - STEP))
         contributions[:, place] = ceiling * reached
-        mroas[place] = ceiling * (more - less) / (2 * STEP) / spent[place]
+        mroas[place] = ceiling * (more - less)[window].sum() / (2 * STEP) / spent[place]
 
     kept, size_of_error = draw.uniform(0.2, 0.6), draw.uniform(0.04, 0.05)
     error = _autoregression(draw, rows, kept, parts.get("second", 0.0))

@@ -53,6 +53,7 @@ def _one_of(*values: str) -> pa.Check:
 
 _NOT_NEGATIVE = pa.Check.ge(0, error="0 or more (credits are invoices of kind rebate, refunds are returns)")
 _POSITIVE = pa.Check.gt(0, error="above 0")
+_LEVEL = pa.Check.in_range(0.5, 0.999, error="the level of an interval, 0.5 to 0.999 (0.9 for 90%)")
 _SUNDAY = pa.Check(lambda day: day.dt.day_of_week == 6, error="a Sunday (the last day of an ISO week)")
 
 CONTRACTS: dict[str, Contract] = {
@@ -183,6 +184,23 @@ CONTRACTS: dict[str, Contract] = {
             }
         ),
         key=("week_end", "unit"),
+        may_be_empty=True,
+    ),
+    "lift_tests": Contract(
+        pa.DataFrameSchema(
+            {
+                "unit": _column("text"),
+                "channel": _column("text"),
+                "first_day": _column("date"),
+                "last_day": _column("date"),
+                "iroas": _column("number"),
+                "low": _column("number"),
+                "high": _column("number"),
+                "level": _column("number", _LEVEL, absent=True),
+                "source": _column("text", absent=True),
+            }
+        ),
+        key=("unit", "channel", "first_day", "last_day"),
         may_be_empty=True,
     ),
     "targets": Contract(

@@ -1,5 +1,6 @@
 """The sample company: the same bytes from the same seed, and a truth that its own files bear out to the cent."""
 
+import dataclasses
 import hashlib
 import re
 import subprocess
@@ -18,6 +19,7 @@ import yaml
 from kpitoolkit import sample, tables
 from kpitoolkit.contracts import CONTRACTS
 from kpitoolkit.errors import ToolkitError
+from kpitoolkit.sample import lift
 from kpitoolkit.sample import weeks as sample_weeks
 from kpitoolkit.sample.spec import UNITS, half_even, in_foreign_currency, in_unit_currency, spread
 
@@ -259,6 +261,43 @@ def test_contributions_follow_the_stated_response(company, truth):
     assert np.abs(found - expected).max() < 1
     iroas = truth["response"]["contribution_cents"] / truth["response"]["spend_cents"]
     assert np.allclose(iroas, truth["response"]["iroas"], atol=2e-3)
+
+
+def test_lift_tests_measure_what_the_weeks_truly_brought(company, truth):
+    """A second way: the stated response with the test's spend and without it, week by week from the files."""
+    spend, response = company["ad_spend"], truth["response"].set_index(["unit", "channel"])
+    for test, true in zip(company["lift_tests"].itertuples(), truth["lift_tests"].itertuples(), strict=True):
+        assert (test.unit, test.channel) == (true.unit, true.channel)
+        known = response.loc[(test.unit, test.channel)]
+        mine = spend[(spend["unit"] == test.unit) & (spend["platform"] == test.channel)]
+        days = (
+            mine.groupby("date")["spend_cents"].sum().reindex(pd.date_range("2019-09-30", "2026-09-27"), fill_value=0)
+        )
+        tested = days.loc[test.first_day : test.last_day].sum()
+        assert tested == true.spend_cents
+
+        def reached(days, known=known):
+            weekly = days.to_numpy(dtype=float).reshape(-1, 7).sum(axis=1)
+            weights = known["carryover"] ** np.arange(13) / sum(known["carryover"] ** lag for lag in range(13))
+            x = np.array([sum(w * weekly[t - lag] for lag, w in enumerate(weights) if t >= lag) for t in range(365)])
+            x /= known["mean_active_spend_cents"]
+            return x / (x + known["half_saturation"])
+
+        gone = days.copy()
+        gone.loc[test.first_day : test.last_day] = 0
+        ceiling = known["iroas"] * known["spend_cents"] / reached(days)[-156:].sum()
+        lift = ceiling * (reached(days) - reached(gone)).sum()
+        assert lift == pytest.approx(true.lift_cents, rel=1e-4)
+        assert lift / tested == pytest.approx(true.iroas, rel=1e-4)
+        assert test.low < test.iroas < test.high and abs(np.log(test.iroas / true.iroas)) < 2 * true.log_sd
+        assert np.log(test.high / test.low) == pytest.approx(2 * 1.6449 * true.log_sd, abs=0.01)
+
+
+def test_lift_tests_draw_on_chance_of_their_own(folder, tmp_path, monkeypatch):
+    moved = [dataclasses.replace(test, log_sd=0.3) for test in lift.TESTS]
+    monkeypatch.setattr(lift, "TESTS", moved[::-1])
+    other, ours = fingerprints(sample.write(tmp_path / "other", scale=SMALL)), fingerprints(folder)
+    assert {name for name in ours if ours[name] != other[name]} == {"lift_tests.csv", "truth/lift_tests.csv"}
 
 
 def test_the_revenue_bridge_leads_from_claims_to_the_ledger(company, truth):

@@ -6,9 +6,9 @@ cut-off and retention of the first need it. All times are UTC.
 
 What is known by construction stands in ``truth/`` beside the files, money in cents of the unit's currency; tests read
 it, analyses never do: ``response`` (by channel; spend net of VAT, over the last 156 weeks), ``baseline`` (the weekly
-series and its parts), ``controls`` (effects), ``claims`` (cause of each claim), ``orders_to_ledger`` and
-``spend_to_ledger`` (row by row; VAT, shipping, discounts and suppliers' share as one row), and their totals
-``bridge_totals`` and ``spend_totals``.
+series and its parts), ``controls`` (effects), ``lift_tests`` (what the spend of each test's weeks truly brought),
+``claims`` (cause of each claim), ``orders_to_ledger`` and ``spend_to_ledger`` (row by row; VAT, shipping, discounts and
+suppliers' share as one row), and their totals ``bridge_totals`` and ``spend_totals``.
 """
 
 import hashlib

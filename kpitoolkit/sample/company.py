@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kpitoolkit.sample import books, claims, marketing, orders, weeks
+from kpitoolkit.sample import books, claims, lift, marketing, orders, weeks
 from kpitoolkit.sample.spec import BRIDGED, QUARTERS, RATE_ONE, RATES, UNITS, half_even, quarter_end, quarter_index
 
 TARGET_QUARTERS = ("2025Q3", "2026Q3")
@@ -31,6 +31,7 @@ LAYOUT = {
     "returns": "return_id unit order_id date=day amount_cents currency",
     "ledger": "line date=day period unit account amount_cents currency counterparty_unit text",
     "invoices": "invoice_id unit platform date=day service_month kind net_cents vat_cents currency",
+    "lift_tests": "unit channel first_day last_day iroas low high level source",
     "controls": "week_end unit price_index promotion_days holiday_days",
     "targets": "unit quarter kpi version value",
     "fx_rates": "quarter currency rate",
@@ -53,6 +54,7 @@ def build(seed, scale):
         invoices.append(invoice)
         spending.append(spent)
         spend_totals += marketing.totals(unit, spend, spent)
+    tests = [lift.build(unit, made_weeks[unit.key].spend, seed) for unit in UNITS]
     ledger, planted, spend_planted = _numbered(booked, spending)
     ledger = pd.concat([ledger, _group(ledger, len(ledger), scale)], ignore_index=True)
     revenue_totals = _revenue_totals(planted, claim_totals)
@@ -71,6 +73,7 @@ def build(seed, scale):
             service_month=lambda frame: frame["service"].to_numpy().astype("datetime64[M]").astype(str)
         ),
         "controls": pd.concat([w.controls for w in made_weeks.values()]),
+        "lift_tests": lift.table([row for said, _true in tests for row in said]),
         "targets": _targets(ledger, trades),
         "fx_rates": _rates(),
     }
@@ -80,6 +83,7 @@ def build(seed, scale):
         "response": _whole(pd.concat([w.response for w in made_weeks.values()])),
         "baseline": _whole(pd.concat([w.baseline for w in made_weeks.values()]).convert_dtypes()),
         "controls": _control_truth(),
+        "lift_tests": _whole(lift.table([row for _said, true in tests for row in true])),
         "claims": _claim_truth(pd.concat(claimed.values())),
         "orders_to_ledger": _whole(planted),
         "bridge_totals": _whole(pd.DataFrame(claim_totals + revenue_totals, columns=columns)),

@@ -94,6 +94,7 @@ SOURCES = {
         },
     },
     "controls": {"file": "controls.csv"},
+    "lift_tests": {"file": "lift_tests.csv"},
     "targets": {
         "file": "budget_e_cambi.xlsx",
         "sheet": "Obiettivi",

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.errors import Faults, ToolkitError, suggest
+from kpitoolkit.modelling import BudgetBounds, BudgetScenarios, BudgetTotal, PreviousCase, RegressionPriors
 from kpitoolkit.tables import Workspace, not_built_in, parse_sources
 
 UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -120,7 +121,16 @@ class Parameters(BaseModel):
     markov_order: int = Field(default=1, ge=1, le=4)
     frequency: Literal["week", "quarter"] = "week"
     regression_periods: int = Field(default=156, ge=4, le=1040)
+    regression_adstock: Literal["geometric", "delayed"] = "geometric"
+    regression_saturation: Literal["hill", "logistic"] = "hill"
+    regression_priors: RegressionPriors = Field(default_factory=dict)
+    regression_seed: int = Field(default=0, ge=0, le=2**32 - 1)
     contribution_margin_share: Share = 0.40
+    budget_total: BudgetTotal = "fixed"
+    budget_largest_change: Share = 0.30
+    budget_bounds: BudgetBounds = Field(default_factory=dict)
+    budget_scenarios: BudgetScenarios = Field(default_factory=dict)
+    previous_case: PreviousCase = ""
     claims_lookback_days: int = Field(default=30, ge=1, le=365)
     materiality_share: Share = 0.005
     performance_share: Share = 0.75
@@ -200,6 +210,9 @@ def read_case(folder: str | Path) -> Case:
         parsed = _validated(merge(defaults, own), path.name, faults, own=own, already=in_defaults)
         if parsed is not None:
             units[stated] = parsed
+            if parsed.previous_case == folder.resolve().name:
+                where = path.name if "previous_case" in own else "_defaults.yml"
+                faults.append(f"{where}: previous_case is this case itself. Name last quarter's, or leave it out")
     if not paths:
         faults.append("has no unit: write one file for each, with a line 'unit: ...'")
     if faults or group is None:

@@ -1,11 +1,13 @@
 """Parameters: merged deeply, checked by name, refused with all that is wrong."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from kpitoolkit import parameters
+from kpitoolkit import modelling, parameters
 from kpitoolkit.errors import Faults, ToolkitError
+from kpitoolkit.regression.priors import STATED, Priors
 
 
 @pytest.fixture
@@ -130,3 +132,77 @@ def test_a_quarter_begins_at_midnight_of_the_units_clocks(case):
     first, last = parameters.quarter_bounds("2026Q3", "Europe/Rome")
     assert str(first) == "2026-07-01 00:00:00+02:00" and str(last) == "2026-09-30 00:00:00+02:00"
     assert "'Europe/Room' is not a time zone" in said(case(it="unit: it\ntimezone: Europe/Room\n"))
+
+
+# The regression and the budget
+
+
+def test_what_a_case_may_state_of_regression_and_budget(case):
+    folder = case(
+        it="unit: it\nregression_adstock: delayed\nregression_saturation: logistic\nregression_seed: 7\n"
+        "regression_priors: {media_share: 0.3, channels: {tv: {iroas: 2, iroas_sd: 0.5}}}\n"
+        "budget_total: 90000\nbudget_largest_change: 0.2\nbudget_bounds: {tv: [0, 20000]}\n"
+        "budget_scenarios: {more tv: {tv: 12000}}\nprevious_case: 2026Q2\n"
+    )
+    stated = parameters.read_case(folder).units["it"]
+    assert stated.regression_priors == {"media_share": 0.3, "channels": {"tv": {"iroas": 2, "iroas_sd": 0.5}}}
+    assert (stated.budget_total, stated.budget_bounds) == (90000, {"tv": [0, 20000]})
+    assert (stated.budget_scenarios, stated.previous_case) == ({"more tv": {"tv": 12000}}, "2026Q2")
+    plain = parameters.read_case(case(it="unit: it\n")).units["it"].model_dump()
+    assert (plain["regression_priors"], plain["budget_total"], plain["previous_case"]) == ({}, "fixed", "")
+
+
+def test_a_units_priors_are_merged_channel_by_channel(case):
+    folder = case(it="unit: it\nregression_priors: {channels: {tv: {iroas: 3}}}\n", uk="unit: uk\n")
+    (folder / "_defaults.yml").write_text(
+        "quarter: 2026Q3\nregression_priors: {channels: {tv: {iroas: 2, carryover: 0.5}, web: {iroas: 1}}}\n"
+    )
+    units = parameters.read_case(folder).units
+    assert units["it"].regression_priors["channels"] == {"tv": {"iroas": 3, "carryover": 0.5}, "web": {"iroas": 1}}
+    assert units["uk"].regression_priors["channels"]["tv"]["iroas"] == 2
+
+
+def test_the_names_of_priors_are_those_of_the_model():
+    names = {each.name for each in dataclasses.fields(Priors)}
+    assert {*modelling.PRIORS, "channels"} == names
+    assert set(modelling.CHANNEL_PRIORS) == set(STATED)
+    for name in modelling.PRIORS:
+        modelling.known_priors({name: 0.999})
+        Priors(**{name: 0.999})
+        for value in (0, -1, float("nan"), *([1.0] if name in modelling.SHARES else [])):
+            with pytest.raises(ValueError, match=name):
+                modelling.known_priors({name: value})
+            with pytest.raises(Faults, match=name):
+                Priors(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("regression_priors: {media_shar: 0.2, trend: 1}", "'media_shar' is not a prior. Did you mean 'media_share'?"),
+        ("regression_priors: {media_shar: 0.2, trend: 1}", "'trend' is not a prior."),
+        ("regression_priors: {media_share: 22}", "media_share is a share and must be below 1, not 22"),
+        ("regression_priors: {slope: true}", "slope must be a number above 0, not True"),
+        (
+            "regression_priors: {channels: {tv: {iroass: 2}}}",
+            "channel 'tv': 'iroass' is not a prior. Did you mean 'iro",
+        ),
+        ("regression_priors: {channels: {tv: 2}}", "channels: write one block a channel"),
+        ("regression_adstock: weibull", "'regression_adstock': Input should be 'geometric' or 'delayed'"),
+        ("regression_saturation: root", "'regression_saturation'"),
+        ("regression_seed: -1", "'regression_seed'"),
+        ("budget_total: fix", "must be fixed (as it is today), free, or an amount above 0 per period. Did you mean"),
+        ("budget_total: -5", "'budget_total': must be fixed"),
+        ("budget_total: [fixed]", "'budget_total': must be fixed"),
+        ("budget_largest_change: 30", "'budget_largest_change'"),
+        ("budget_bounds: {tv: [5, 1]}", "channel 'tv': needs 0 <= low <= high, not [5, 1]"),
+        ("budget_bounds: {tv: 5}", "channel 'tv': write [low, high]"),
+        ("budget_scenarios: {a: {tv: -1}}", "scenario 'a': spend on 'tv' must be a number of 0 or more, not -1"),
+        ("budget_scenarios: {a: 5}", "scenario 'a': write spend per period by channel"),
+        ("previous_case: ../2026Q2", "'previous_case': is not the name of a case's folder"),
+        ("previous_case: 2026Q3", "it.yml: previous_case is this case itself"),
+        ("regression_prior: {}", "Did you mean 'regression_priors'?"),
+    ],
+)
+def test_faults_of_regression_and_budget(case, line, expected):
+    assert expected in said(case(it=f"unit: it\n{line}\n"))

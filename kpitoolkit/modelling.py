@@ -1,0 +1,137 @@
+"""What a case may state of the regression and of the budget: names, limits, and what is wrong with what was stated.
+
+The priors' names are those of `regression.priors.Priors`, which this layer may not import; a test keeps them in step.
+"""
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from kpitoolkit.errors import suggest
+
+SHARES = ("media_share", "carryover", "autocorrelation")
+PRIORS = (
+    "media_share",
+    "common_log_sd",
+    "own_log_sd",
+    "carryover",
+    "carryover_logit_sd",
+    "half_saturation",
+    "half_saturation_log_sd",
+    "slope",
+    "slope_log_sd",
+    "peak",
+    "peak_log_sd",
+    "intercept_sd",
+    "trend_sd",
+    "season_sd",
+    "control_sd",
+    "autocorrelation",
+    "autocorrelation_atanh_sd",
+    "noise",
+    "noise_log_sd",
+)
+CHANNEL_PRIORS = tuple(f"{name}{end}" for name in ("iroas", "carryover", "half_saturation", "slope", "peak")
+                       for end in ("", "_sd"))  # fmt: skip
+TOTALS = ("fixed", "free")
+CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def known_priors(stated: dict[str, Any]) -> dict[str, Any]:
+    """Return stated priors if every name is known and every figure within its limits; else raise ValueError.
+
+    Examples
+    --------
+    >>> known_priors({"media_share": 0.3, "channels": {"tv": {"iroas": 2.0, "iroas_sd": 0.5}}})["media_share"]
+    0.3
+    >>> known_priors({"media_shar": 0.3})
+    Traceback (most recent call last):
+    ValueError: 'media_shar' is not a prior. Did you mean 'media_share'?
+    """
+    faults: list[str] = []
+    for name, value in stated.items():
+        if name == "channels":
+            if not isinstance(value, dict) or not all(isinstance(own, dict) for own in value.values()):
+                faults.append("channels: write one block a channel, such as 'tv: {iroas: 2.0, iroas_sd: 0.5}'")
+                continue
+            for channel, own in value.items():
+                faults += [
+                    fault for known, figure in own.items() for fault in _figure(known, figure, CHANNEL_PRIORS, channel)
+                ]
+        else:
+            faults += _figure(name, value, (*PRIORS, "channels"))
+    return _or_refused(stated, faults)
+
+
+def _figure(name: str, value: Any, known: tuple[str, ...], channel: str = "") -> list[str]:
+    where = f"channel '{channel}': " if channel else ""
+    if name not in known:
+        return [f"{where}'{name}' is not a prior.{suggest(name, known)}"]
+    if not _number(value) or value <= 0:
+        return [f"{where}{name} must be a number above 0, not {value!r}"]
+    return [f"{where}{name} is a share and must be below 1, not {value!r}"] if name in SHARES and value >= 1 else []
+
+
+def known_total(stated: Any) -> Any:
+    """Return the total of the budget: `fixed`, `free` or an amount above 0; else raise ValueError."""
+    if stated in TOTALS or (_number(stated) and stated > 0):
+        return stated
+    raise ValueError(f"must be fixed (as it is today), free, or an amount above 0 per period.{suggest(stated, TOTALS)}")
+
+
+def known_bounds(stated: dict[str, Any]) -> dict[str, list[float]]:
+    """Return the budget's bounds by channel, each ``[low, high]``; raise ValueError where one is none.
+
+    Examples
+    --------
+    >>> known_bounds({"tv": [0, 20_000]})
+    {'tv': [0, 20000]}
+    """
+    faults = []
+    for channel, bounds in stated.items():
+        if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(_number(each) for each in bounds):
+            faults.append(f"channel '{channel}': write [low, high], two amounts per period")
+        elif not 0 <= bounds[0] <= bounds[1]:
+            faults.append(f"channel '{channel}': needs 0 <= low <= high, not {list(bounds)}")
+    return _or_refused({channel: list(bounds) for channel, bounds in stated.items()} if not faults else {}, faults)
+
+
+def known_scenarios(stated: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the budget's scenarios, each a spend per period by channel; raise ValueError where one is none."""
+    faults = []
+    for name, spend in stated.items():
+        if not isinstance(spend, dict) or not spend:
+            faults.append(f"scenario '{name}': write spend per period by channel, such as {{tv: 12000, search: 8000}}")
+            continue
+        faults += [
+            f"scenario '{name}': spend on '{channel}' must be a number of 0 or more, not {value!r}"
+            for channel, value in spend.items()
+            if not _number(value) or value < 0
+        ]
+    return _or_refused(stated, faults)
+
+
+def known_case(stated: str) -> str:
+    """Return the name of another case's folder, or the empty text for none; raise ValueError on a path."""
+    if stated and (not CASE_NAME.fullmatch(stated) or stated.endswith(".")):
+        raise ValueError("is not the name of a case's folder: write for example 2026Q2, without its path")
+    return stated
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _or_refused(stated: Any, faults: list[str]) -> Any:
+    if faults:
+        raise ValueError("; ".join(faults))
+    return stated
+
+
+RegressionPriors = Annotated[dict[str, Any], AfterValidator(known_priors)]
+BudgetTotal = Annotated[Any, AfterValidator(known_total)]
+BudgetBounds = Annotated[dict[str, Any], AfterValidator(known_bounds)]
+BudgetScenarios = Annotated[dict[str, Any], AfterValidator(known_scenarios)]
+PreviousCase = Annotated[str, AfterValidator(known_case)]

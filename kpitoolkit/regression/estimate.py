@@ -6,6 +6,7 @@ its chains agree or a stated limit is reached; what then still disagrees is for 
 
 import warnings
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 from scipy import optimize
@@ -143,8 +144,8 @@ def _walk(inputs, centre, root, start, tune, seed):
     if start is None:
         begun = np.random.default_rng(seed).standard_normal((CHAINS, size))
     else:
-        begun = np.linalg.solve(root, (start - centre).T).T
-    waiting = iter(begun)
+        begun = np.ascontiguousarray(np.linalg.solve(root, (start - centre).T).T)
+    waiting = cycle(begun)
 
     def make_density():
         scratch = np.empty(size)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -90,6 +91,11 @@ def start(python: str | Path, module: str, limit_mb: float | None = None, **requ
         if "error" in found:
             print(log.read_text()[-3000:], file=sys.stderr)
         return found
+
+
+def versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Return the installed versions of packages."""
+    return {name: metadata.version(name) for name in names}
 
 
 def _watched(child: subprocess.Popen, limit_mb: float | None) -> tuple[float, bool]:

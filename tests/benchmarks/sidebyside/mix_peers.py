@@ -1,9 +1,10 @@
 """PyMC-Marketing on simulated companies, in its own virtual environment, sampled by nutpie.
 
 Priors are those of its documentation's examples ("recommended": sd of a channel's ceiling by its share of spend), or
-the library's own where nothing is said ("default"). It scales by itself; controls are given to it over their largest
-value, a trend runs from 0 to 1. It is fitted on the carry-in weeks too, with their revenue, which the toolkit does not
-use; answers are of the window alone. Building and compiling the model is timed apart from sampling.
+the library's own where nothing is said ("default"). It scales revenue and spend by itself; controls and a trend are
+given to it standardised, as its documentation asks for scales that suit the prior of their coefficients. It is fitted
+on the carry-in weeks too, with their revenue, which the toolkit does not use; answers are of the window alone. Building
+and compiling the model is timed apart from sampling.
 """
 
 import logging
@@ -51,8 +52,9 @@ def fit(watch, companies_of, saturation="logistic", priors="recommended"):
             yearly_seasonality=2,
             model_config=None if priors == "default" else config,
         )
-        given = frame.assign(trend=np.linspace(0, 1, len(frame)))
-        given[controls] = given[controls] / given[controls].abs().max()
+        given = frame.assign(trend=np.arange(float(len(frame))))
+        linear = given[[*controls, "trend"]]
+        given[linear.columns] = (linear - linear.mean()) / linear.std()
         model.build_model(given.drop(columns="revenue"), given["revenue"])
         return model, nutpie.compile_pymc_model(model.model)
 

@@ -2,6 +2,7 @@
 
 from kpitoolkit.plots.bands import against, bands
 from kpitoolkit.plots.canvas import BLUE, DARK, GREY, ORANGE, PALETTE, VALUE_UNITS, capitalised, decimals, figure_text
+from kpitoolkit.plots.panels import panels
 from kpitoolkit.plots.rows import bars, intervals, waterfall
 from kpitoolkit.plots.series import areas, lines
 
@@ -21,5 +22,6 @@ __all__ = [
     "figure_text",
     "intervals",
     "lines",
+    "panels",
     "waterfall",
 ]

@@ -7,10 +7,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+from matplotlib.transforms import ScaledTranslation
 
 from kpitoolkit import text
 from kpitoolkit.plots import canvas
 from kpitoolkit.plots.canvas import BLUE, DARK, GREY, INK, ORANGE
+
+_LIGHT = "#e3e6e9"
+_TONES = {"better": BLUE, "worse": ORANGE, "undecided": GREY}
 
 
 def waterfall(
@@ -125,6 +129,9 @@ def intervals(
     *,
     reference: float | None = None,
     reference_label: str | None = None,
+    tone: str | None = None,
+    behind: tuple[str, str] | None = None,
+    behind_label: str | None = None,
     ax: Axes | None = None,
     language: str = "en",
     value_format: str = "number",
@@ -134,7 +141,7 @@ def intervals(
     """Draw a dot and its interval per row, the figures written at the right: `3.6 (2.7 – 4.6)`.
 
     With a reference (a break-even, a target) an interval above it is blue, one below orange, one that straddles it grey
-    and hollow.
+    and hollow; where the caller has judged the rows, `tone` says which of the three each one is.
 
     Parameters
     ----------
@@ -144,6 +151,11 @@ def intervals(
         Where the dashed line stands.
     reference_label : str, optional
         Its words, already in the reader's language.
+    tone : str, optional
+        Column of `better`, `worse` or `undecided`.
+    behind : tuple of str, optional
+        Columns of two bounds drawn light behind each interval (what was believed before, a wider range), with
+        `behind_label`, their words; where they reach out of the chart, an arrow head says so.
     value_format : str
         See `figure_text`.
 
@@ -154,7 +166,7 @@ def intervals(
     names = [canvas.capitalised(canvas.wrapped(text.label(str(name), language))) for name in frame[label]]
     data = pd.DataFrame({key: canvas.floats(frame[column]) for key, column in [("v", value), ("l", low), ("h", high)]})
     with canvas.style():
-        ax = canvas.axes(ax, 0.22 * max(1, len(frame)) + 0.65)
+        ax = canvas.axes(ax, 0.22 * max(1, len(frame)) + (0.82 if behind else 0.65))
         beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center_baseline"}
         written = [canvas.figure_text(v, value_format, language, currency) for v in data["v"]]
         figures = [
@@ -167,9 +179,8 @@ def intervals(
             figure.set(ha="right", x=right)
         for row, (middle, lowest, highest) in enumerate(data.itertuples(index=False)):
             known = not np.isnan(lowest + highest)
-            straddles = reference is not None and known and lowest <= reference <= highest
-            better = reference is None or not known or lowest > reference
-            colour = GREY if straddles else (DARK if reference is None or not known else BLUE) if better else ORANGE
+            judged = frame[tone].iloc[row] if tone else _tone(lowest, highest, reference)
+            colour = _TONES.get(judged, DARK)
             if known:
                 ax.plot([lowest, highest], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=2)
                 bounds = [canvas.figure_text(bound, value_format, language, currency) for bound in (lowest, highest)]
@@ -177,7 +188,7 @@ def intervals(
             if np.isnan(middle):
                 ax.annotate(written[row], (1, row), (8, 0), color=GREY, **beside)
             else:
-                face = "white" if straddles else colour
+                face = "white" if judged == "undecided" else colour
                 ax.plot(middle, row, "o", markersize=6, color=colour, markerfacecolor=face, zorder=3)
         room = canvas.names_on_the_left(ax, range(len(names)), names)
         ax.set_ylim(len(frame) - 0.4, -0.6)
@@ -186,12 +197,46 @@ def intervals(
             over = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
             ax.annotate(reference_label or "", (reference, 1), (0, 3), color=INK, fontsize=8, **over)
         ax.margins(x=0.04)
+        above = 16 if reference_label else 6
+        if behind:
+            _behind(ax, frame, behind)
+            shifted = ax.transAxes + ScaledTranslation(-room / 72, above / 72, ax.get_figure(root=True).dpi_scale_trans)
+            place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "bbox_transform": shifted, "borderaxespad": 0.0}
+            look = {"fontsize": 8, "handlelength": 1.3, "borderpad": 0.0, "handletextpad": 0.5}
+            ax.legend(handles=[Patch(color=_LIGHT, label=behind_label or "")], **place, **look)
+            above += 15
         ax.spines["left"].set_visible(False)
         ax.xaxis.grid(True)
         ax.set_axisbelow(True)
         largest = np.nanmax(np.abs([*ax.get_xlim()]))
         canvas.write_ticks(ax.xaxis, min(largest, 99e3), value_format, language, currency)
-        return canvas.finish(ax, title, left_points=room, above_points=16 if reference_label else 6)
+        return canvas.finish(ax, title, left_points=room, above_points=above)
+
+
+def _tone(low: float, high: float, reference: float | None) -> str:
+    """How an interval stands to the reference; plain where there is none."""
+    if reference is None or np.isnan(low + high):
+        return "plain"
+    return "better" if low > reference else "worse" if high < reference else "undecided"
+
+
+def _behind(ax: Axes, frame: pd.DataFrame, columns: tuple[str, str]) -> None:
+    """Draw bounds light behind the intervals, an arrow head where they leave the chart, which they widen by a fifth."""
+    bounds = pd.DataFrame({end: canvas.floats(frame[column]) for end, column in zip("ab", columns, strict=True)})
+    left, right = ax.get_xlim()
+    wider = 0.2 * (right - left)
+    left = max(left - wider, np.nanmin([left, *bounds["a"]]))
+    left = 0.0 if 0 < left < 0.25 * right else left
+    right = min(right + wider, np.nanmax([right, *bounds["b"]]))
+    for row, (low, high) in enumerate(bounds.itertuples(index=False)):
+        if np.isnan(low + high) or high < left or low > right:
+            continue
+        start, end = max(low, left), min(high, right)
+        ax.barh(row, end - start, left=start, height=0.46, color=_LIGHT, linewidth=0, zorder=0.9)
+        for at, beyond, head in ((left, low < left, "<"), (right, high > right, ">")):
+            if beyond:
+                ax.plot(at, row, marker=head, markersize=3.5, color=GREY, clip_on=False, zorder=3)
+    ax.set_xlim(left, right)
 
 
 def bars(

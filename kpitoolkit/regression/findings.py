@@ -1,9 +1,9 @@
-"""What a regression found, in sentences for readers: all media together first, then the channels by verdict."""
+"""What a regression found, in sentences for readers: how strong the case is, all media together, then the channels."""
 
 import pandas as pd
 
 from kpitoolkit import text
-from kpitoolkit.regression.returns import TOTAL
+from kpitoolkit.regression.returns import SHORTEST, VERDICTS
 
 
 def reason(key: str, **values) -> tuple[str, dict]:
@@ -22,80 +22,207 @@ def findings(regression, language: str = "en") -> list[str]:
     Returns
     -------
     list of str
-        Sentences, each with its numbers: all media, why no verdict where there is none, the channels by verdict.
+        Sentences, each with its numbers: how strong the case is; all media together, before and after the data, after
+        the margin and for the next unit of spend; what could not be fitted; the channels by verdict, and why where
+        there is none.
+    """
+    table = regression.table
+    total, channels = table.iloc[0], table.iloc[1:]
+    sentences = [_draft(regression, language), graded(regression, language), _total(regression, total, language)]
+    if pd.notna(total["iroas"]):
+        sentences.append(_before_and_after(regression, total, language))
+        if regression.evidence.grade != "weak":
+            sentences += [_next(regression, total, language), _roi(regression, total, language)]
+    sentences += [_reason(key, values, language) for key, values in regression.reasons]
+    fitted = channels[channels["iroas"].notna()]
+    if len(fitted) > 1 or (len(fitted) and regression.evidence.grade != "weak"):
+        sentences += _channels(fitted, language)
+    return [sentence for sentence in sentences if sentence]
+
+
+def graded(regression, language: str = "en") -> str:
+    """Say plainly how strong the case is, and why it is no stronger.
+
+    Parameters
+    ----------
+    regression : Regression
     """
     _ = text.translator(language)
-    table = regression.table
-    total = table[table["channel"] == TOTAL].iloc[0]
-    sentences = [_total(regression, total, language)]
-    sentences += [_reason(key, values, language) for key, values in regression.reasons]
-    channels = table[table["channel"] != TOTAL]
-    fitted = channels[channels["iroas"].notna()]
-    if len(fitted):
-        sentences += [
-            _by_verdict(key, fitted[fitted["verdict"] == key], regression, language)
-            for key in ("above_break_even", "below_break_even", "insufficient_data")
-        ]
-        sentence = _(
-            "The next {one} spent, spread as the last was, is modelled to bring {mroas} of revenue; how sure that is, "
-            "this draft cannot say."
-        )
-        sentences.append(
-            sentence.format(one=_one(regression, language), mroas=_each(total["mroas"], regression, language))
-        )
-    return [sentence for sentence in sentences if sentence]
+    found, frequency = regression.evidence, regression.frequency
+    if found.reason == "not_spent":
+        return _("No evidence: nothing was spent on media in these periods, and there is no return to model.")
+    sentences = {
+        ("strong", "week"): _(
+            "Strong evidence, as far as a model can give it: {periods} weeks, chains that agree, and for channels with "
+            "{share} of the spend the data more than halved what was unknown."
+        ),
+        ("strong", "quarter"): _(
+            "Strong evidence, as far as a model can give it: {periods} quarters, chains that agree, and for channels "
+            "with {share} of the spend the data more than halved what was unknown."
+        ),
+        ("total_only", "week"): _(
+            "Fair evidence for all media together on {periods} weeks, weak evidence for single channels: the data say "
+            "enough about channels with {share} of the spend."
+        ),
+        ("total_only", "quarter"): _(
+            "Fair evidence for all media together on {periods} quarters, weak evidence for single channels: the data "
+            "say enough about channels with {share} of the spend."
+        ),
+        ("weak", "week"): _("Weak evidence: {why}. Nothing below should move a budget."),
+        ("weak", "quarter"): _("Weak evidence: {why}. Nothing below should move a budget."),
+    }
+    return sentences[found.grade, frequency].format(
+        periods=text.number(regression.periods, language),
+        share=text.percent(found.informed_share, language, 0),
+        why=_why(regression, language),
+    )
+
+
+def _why(regression, language: str) -> str:
+    _ = text.translator(language)
+    words = {
+        "too_few_periods": _("{periods} weeks, where a verdict takes {shortest}")
+        if regression.frequency == "week"
+        else _("{periods} quarters, where a verdict takes {shortest}"),
+        "not_fitted": _("no channel could be told from the baseline"),
+        "chains_disagree": _("the sampler's chains do not agree (R-hat {r_hat})"),
+        "data_faint": _("the data have not halved what was unknown about all media together"),
+        "data_silent": _("the data said next to nothing about all media together, and the figures lean on the prior"),
+    }.get(regression.evidence.reason, "")
+    return words.format(
+        periods=text.number(regression.periods, language),
+        shortest=text.number(SHORTEST[regression.frequency], language),
+        r_hat=text.number(regression.table["r_hat"].iloc[0], language, 2),
+    )
+
+
+def _draft(regression, language: str) -> str:
+    if not regression.draft:
+        return ""
+    return text.translator(language)(
+        "Draft: a quick approximation, good for trying things out and not for publication."
+    )
 
 
 def _total(regression, total: pd.Series, language: str) -> str:
     _ = text.translator(language)
     if total["verdict"] == "not_spent":
-        return _("Draft. Nothing was spent on media in these periods: there is no return to model.")
+        return ""
     if pd.isna(total["iroas"]):
-        return _("Draft. {spend} went into media; what it brought cannot be modelled from these data.").format(
+        return _("{spend} went into media; what it brought cannot be modelled from these data.").format(
             spend=_money(total["spend"], regression, language)
         )
     sentence = {
-        "above_break_even": _(
-            "Draft. All media together: {iroas} of modelled revenue per {one} spent (90% interval {low} to {high}), "
-            "above the break-even of {break_even}. {contribution} of revenue, {share}, is modelled as brought by "
-            "{spend}."
+        "": _(
+            "All media together: {iroas} of modelled revenue per {one} spent (90% interval {low} to {high}), above the "
+            "break-even of {break_even} with a probability of {chance}. {contribution} of revenue, {share}, is "
+            "modelled as brought by {spend}."
         ),
-        "below_break_even": _(
-            "Draft. All media together: {iroas} of modelled revenue per {one} spent (90% interval {low} to {high}), "
-            "below the break-even of {break_even}. {contribution} of revenue, {share}, is modelled as brought by "
-            "{spend}."
+        "holds_break_even": _(
+            "All media together: {iroas} of modelled revenue per {one} spent (90% interval {low} to {high}), too near "
+            "the break-even of {break_even} to call: above it with a probability of {chance}. {contribution} of "
+            "revenue, {share}, is modelled as brought by {spend}."
         ),
-        "insufficient_data": _(
-            "Draft. Insufficient data to place all media together beside the break-even of {break_even}: {iroas} of "
-            "modelled revenue per {one} spent, 90% interval {low} to {high}, on {spend}."
+    }.get(
+        total["verdict_reason"],
+        _(
+            "Insufficient data to place all media together beside the break-even of {break_even}: {iroas} of modelled "
+            "revenue per {one} spent, 90% interval {low} to {high}, on {spend}."
         ),
-    }[total["verdict"]]
+    )
     revenue = regression.contributions["contribution"].sum()
     return sentence.format(
         **{name: _each(total[name], regression, language) for name in ("iroas", "low", "high")},
         one=_one(regression, language),
         break_even=_each(regression.break_even, regression, language),
+        chance=chance(total["probability_above_break_even"], language),
         contribution=_money(total["contribution"], regression, language),
         share=text.percent(total["contribution"] / revenue, language),
         spend=_money(total["spend"], regression, language),
     )
 
 
-def _by_verdict(key: str, rows: pd.DataFrame, regression, language: str) -> str:
+def _before_and_after(regression, total: pd.Series, language: str) -> str:
+    sentence = text.translator(language)(
+        "Before the data all media together stood at {prior} per {one} ({prior_low} to {prior_high}); after them at "
+        "{iroas} ({low} to {high})."
+    )
+    names = ("prior_low", "prior_high", "iroas", "low", "high")
+    figures = {name: _each(total[name], regression, language) for name in names}
+    prior = _each(total["prior_iroas"], regression, language)
+    return sentence.format(prior=prior, one=_one(regression, language), **figures)
+
+
+def _roi(regression, total: pd.Series, language: str) -> str:
+    sentence = text.translator(language)(
+        "After a contribution margin of {margin} and the spend itself, the modelled return (ROI) of all media together "
+        "is {roi} (90% interval {low} to {high}); of the next {one} spent it is {mroi}."
+    )
+    return sentence.format(
+        margin=text.percent(regression.contribution_margin_share, language),
+        roi=text.percent(total["roi"], language, 0, signed=True),
+        low=text.percent(total["roi_low"], language, 0, signed=True),
+        high=text.percent(total["roi_high"], language, 0, signed=True),
+        mroi=text.percent(total["mroi"], language, 0, signed=True),
+        one=_one(regression, language),
+    )
+
+
+def _next(regression, total: pd.Series, language: str) -> str:
+    sentence = text.translator(language)(
+        "The next {one} spent, spread as the last was, is modelled to bring {mroas} of revenue (90% interval {low} to "
+        "{high})."
+    )
+    figures = {"mroas": "mroas", "low": "mroas_low", "high": "mroas_high"}
+    written = {name: _each(total[column], regression, language) for name, column in figures.items()}
+    return sentence.format(one=_one(regression, language), **written)
+
+
+def _channels(rows: pd.DataFrame, language: str) -> list[str]:
+    """Sentences on the channels that were fitted: what was believed of them, then each by verdict or lack of one."""
     _ = text.translator(language)
-    if not len(rows):
-        return ""
-    sentence = {
-        "above_break_even": _("Above break-even, as modelled: {channels}."),
-        "below_break_even": _("Below break-even, as modelled: {channels}."),
-        "insufficient_data": _("Insufficient data to place beside break-even: {channels}."),
-    }[key]
-    each = _("{channel} {iroas} ({low} to {high})")
-    names = [
-        each.format(channel=text.label(row["channel"], language), **_figures(row, language))
-        for _place, row in rows.iterrows()
-    ]
-    return sentence.format(channels=", ".join(names))
+    sentences = {
+        "above_break_even": _(
+            "Above break-even, as modelled (in brackets the 90% interval and the probability of being above): "
+            "{channels}."
+        ),
+        "below_break_even": _(
+            "Below break-even, as modelled (in brackets the 90% interval and the probability of being above): "
+            "{channels}."
+        ),
+        "holds_break_even": _(
+            "Estimated, but too near break-even to call (in brackets the 90% interval and the probability of being "
+            "above): {channels}."
+        ),
+        "data_faint": _("Insufficient data: the data have not halved what was unknown about {channels}."),
+        "data_silent": _(
+            "Insufficient data: the data said next to nothing about {channels}; the figures lean on the prior."
+        ),
+        "chains_disagree": _("No verdict, because the sampler's chains do not agree: {channels}."),
+    }
+    said = []
+    alike = rows["prior_iroas"].max() - rows["prior_iroas"].min() < 1e-9 * rows["prior_iroas"].max()
+    if alike:
+        names = {"prior": "prior_iroas", "low": "prior_low", "high": "prior_high"}
+        figures = {name: text.number(rows[column].iloc[0], language, 2) for name, column in names.items()}
+        said.append(_("Before the data each channel stood at {prior} ({low} to {high}).").format(**figures))
+    keys = rows["verdict"].where(rows["verdict"].isin(VERDICTS), rows["verdict_reason"])
+    for key, sentence in sentences.items():
+        own = [_channel(row, key, alike, language) for _place, row in rows[keys == key].iterrows()]
+        said += [sentence.format(channels=", ".join(own))] * bool(own)
+    return said
+
+
+def _channel(row: pd.Series, key: str, alike: bool, language: str) -> str:
+    """A channel's figures; with the probability where it says something, with the prior where it is its own."""
+    _ = text.translator(language)
+    inside = [_("{low} to {high}")]
+    inside += ["{chance}"] * (key in (*VERDICTS, "holds_break_even"))
+    inside += [_("before the data {prior}")] * (not alike)
+    figures = {"iroas": "iroas", "low": "low", "high": "high", "prior": "prior_iroas"}
+    written = {name: text.number(row[column], language, 2) for name, column in figures.items()}
+    brackets = "; ".join(inside).format(chance=chance(row["probability_above_break_even"], language), **written)
+    return f"{text.label(row['channel'], language)} {written['iroas']} ({brackets})"
 
 
 def _reason(key: str, values: dict, language: str) -> str:
@@ -107,11 +234,9 @@ def _reason(key: str, values: dict, language: str) -> str:
         "too_few_quarter": _(
             "spend: {periods} quarters for {coefficients} coefficients. Join channels or lengthen the period."
         ),
-        "short_week": _("No verdict is given on {periods} weeks: it takes {shortest}."),
-        "short_quarter": _("No verdict is given on {periods} quarters: it takes {shortest}."),
         "constant": _(
-            "Spend on {channel} never changes: its effect cannot be told from the baseline. It is left out of the "
-            "total."
+            "Spend on {channel} never changes: its contribution cannot be told from the baseline. It is left out of "
+            "the total."
         ),
         "not_spent": _("Nothing was spent on {channel} in these periods."),
     }[key]
@@ -122,8 +247,20 @@ def _reason(key: str, values: dict, language: str) -> str:
     return sentence.format(**words)
 
 
-def _figures(row: pd.Series, language: str) -> dict[str, str]:
-    return {name: text.number(row[name], language, 2) for name in ("iroas", "low", "high")}
+def chance(probability: float, language: str) -> str:
+    """Write a probability as per cent; draws cannot tell one of more than 99% from certainty.
+
+    Examples
+    --------
+    >>> chance(0.874, "en"), chance(0.999, "en"), chance(0.0, "en")
+    ('87%', 'over 99%', 'under 1%')
+    """
+    _ = text.translator(language)
+    if probability > 0.99:
+        return _("over {share}").format(share=text.percent(0.99, language, 0))
+    if probability < 0.01:
+        return _("under {share}").format(share=text.percent(0.01, language, 0))
+    return text.percent(probability, language, 0)
 
 
 def _one(regression, language: str) -> str:

@@ -1,26 +1,30 @@
 """Revenue regressed on what media and baseline can explain of it: contributions, iROAS with intervals, curves.
 
-A draft on purpose: least squares with autocorrelated errors, one joint grid of shapes, no prior on the returns. What
-the regression finds is "modelled": correlation that a model explains is still not a cause.
+Bayesian, with priors that pages print beside what the data made of them: a sampler for what is published, Laplace's
+approximation for drafts. What the regression finds is "modelled": correlation that a model explains is still not a
+cause.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from matplotlib.axes import Axes
 
-from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
-from kpitoolkit.plots import canvas
-from kpitoolkit.regression import returns, shapes, transforms
+from kpitoolkit.regression import charts, curves, estimate, returns, transforms
+from kpitoolkit.regression import posterior as posteriors
 from kpitoolkit.regression.checks import checked
-from kpitoolkit.regression.diagnostics import Diagnostics, diagnose, not_diagnosed
 from kpitoolkit.regression.findings import findings, reason
+from kpitoolkit.regression.posterior import Posterior
+from kpitoolkit.regression.priors import Priors
+from kpitoolkit.regression.problem import problem
+from kpitoolkit.regression.returns import Evidence
 
-_MONEY = ("spend", "contribution", "half_saturation")
+_SHOWN = ["channel", "spend", "contribution", "iroas", "low", "high", "probability_above_break_even"]
+_SHOWN += ["roi", "mroas", "mroas_low", "mroas_high", "verdict"]
+_BELIEVED = ["channel", "prior_iroas", "prior_low", "prior_high", "iroas", "low", "high", "shrinkage", "r_hat", "ess"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,108 +34,89 @@ class Regression:
     Attributes
     ----------
     table : DataFrame
-        One row a channel and one for `total_media` (first). spend, contribution: currency in the window; iroas, low,
-        high: modelled revenue per unit of spend, with its 90% interval; mroas: of the next unit spent as the window's
-        was (without an interval: docs/decisions.md says why); carryover: per period; half_saturation: currency per
-        period; ceiling: the revenue per period that the channel tends to; verdict: `above_break_even`,
-        `below_break_even`, `insufficient_data`, `not_spent`.
+        One row for `total_media` (first) and one a channel; figures are posterior means, so that channels add up to the
+        total, with central 90% intervals. spend, contribution: currency in the window; iroas: modelled revenue per unit
+        of spend; mroas: of the next unit, spent as the window's was; roi, mroi: after the margin and the spend itself
+        (margin x iroas - 1); probability_above_break_even; prior_iroas, prior_low, prior_high: before the data;
+        shrinkage: posterior over prior standard deviation of log iROAS; r_hat, ess: of the sampler (missing in drafts);
+        carryover: per period; half_saturation: currency per period; slope; ceiling: the revenue per period that the
+        channel tends to; verdict: `above_break_even`, `below_break_even`, `insufficient_data`, `not_spent`;
+        verdict_reason: what stands in the way of a verdict (`returns.verdict`); kind: `published` or `draft`.
     contributions : DataFrame
-        period_end, component (`baseline`, the channels, `residual`), contribution: together each period's revenue.
+        period_end, component (`baseline`, the channels, `residual`), contribution, low, high: together the
+        contributions are each period's revenue.
+    media : DataFrame
+        period_end, contribution, low, high: all media together.
     curves : DataFrame
-        channel, spend (per period, held constant), contribution (per period), range (`observed`, `beyond`).
-    coefficients : DataFrame
-        term, estimate, standard_error, t, p_value, low, high: the regression at the chosen shapes, as if these were
-        known. Media terms are iROAS; baseline terms are currency per period.
-    diagnostics : Diagnostics
+        channel, spend (per period, held constant), contribution (per period), low, high, range (`observed`, `beyond`).
+    priors : DataFrame
+        channel, quantity, prior, prior_low, prior_high, posterior, low, high: medians and 90% intervals.
+    posterior : Posterior or None
+        What further questions (budget, diagnostics, experiments) take; None where nothing could be fitted.
+    evidence : Evidence
+        How strong the case is.
     reasons : tuple
         (key, values) of what explains verdicts beside the intervals; `findings` writes them out.
     """
 
     table: pd.DataFrame
     contributions: pd.DataFrame
+    media: pd.DataFrame
     curves: pd.DataFrame
-    coefficients: pd.DataFrame
-    diagnostics: Diagnostics
+    priors: pd.DataFrame
+    posterior: Posterior | None
+    evidence: Evidence
     reasons: tuple[tuple[str, dict], ...]
-    break_even: float
+    contribution_margin_share: float
     currency: str
     frequency: str
     periods: int
-    autocorrelation: float
+
+    @property
+    def break_even(self) -> float:
+        """IROAS at which the contribution margin pays for the spend."""
+        return 1 / self.contribution_margin_share
+
+    @property
+    def draft(self) -> bool:
+        """Whether the figures are Laplace's approximation, which is not for publication."""
+        return self.posterior is not None and self.posterior.kind == "draft"
 
     @property
     def shown(self) -> pd.DataFrame:
         """The table as pages show it: money in cents, without the columns that only further figures need."""
-        money = {name: (self.table[name] * 100).round().astype("Int64") for name in _MONEY}
-        named = self.table.assign(**money).rename(columns={name: f"{name}_cents" for name in _MONEY})
-        kept = ["channel", "spend_cents", "contribution_cents", "iroas", "low", "high", "mroas", "carryover"]
-        return named[[*kept, "half_saturation_cents", "verdict"]]
+        return _in_cents(self.table[_SHOWN], ("spend", "contribution"))
+
+    @property
+    def believed(self) -> pd.DataFrame:
+        """Returns before and after the data, as pages show them, with what the sampler says of itself."""
+        return self.table.dropna(subset="iroas")[_BELIEVED]
+
+    @property
+    def shapes(self) -> pd.DataFrame:
+        """Carry-over and saturation of each channel, as pages show them: money in cents."""
+        kept = self.table[["channel", "carryover", "half_saturation", "slope", "ceiling"]].dropna(subset="ceiling")
+        return _in_cents(kept, ("half_saturation", "ceiling"))
 
     def findings(self, language: str = "en") -> list[str]:
-        """Return what was found in sentences, all media together first."""
+        """Return what was found in sentences: how strong the case is, all media together, then the channels."""
         return findings(self, language)
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
-        """Draw each channel's modelled iROAS with its 90% interval beside break-even.
+        """Draw each channel's modelled iROAS with its 90% interval beside break-even, what was believed before behind.
 
         Where the periods are too few for a verdict the break-even is left out: beside it, an interval would look like
         one.
         """
-        _ = text.translator(language)
-        title = _("Modelled revenue per unit of spend, 90% interval (draft)")
-        rows = self.table.dropna(subset="iroas")
-        rows = rows if len(rows) > 2 else rows.tail(1)  # one channel alone is the total
-        if not len(rows):
-            return _blank(ax, title, language)
-        judged = self.periods >= returns.SHORTEST[self.frequency]
-        words = _("break-even {value}").format(value=text.number(self.break_even, language, 1))
-        line = {"reference": self.break_even, "reference_label": words} if judged else {}
-        look = {"language": language, "title": title, "value_format": "number1"}
-        return plots.intervals(rows, "channel", "iroas", "low", "high", **line, **look, ax=ax)
+        return charts.plot_iroas(self, ax, language)
 
     def plot_contributions(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw baseline and contributions stacked over time, with revenue as a line."""
-        revenue = self.contributions.groupby("period_end", as_index=False)["contribution"].sum()
-        shown = self.contributions[self.contributions["component"] != "residual"]
-        frame = pd.concat([shown, revenue.assign(component="revenue")], ignore_index=True)
-        return plots.areas(
-            frame.assign(contribution=frame["contribution"] * 100),
-            "period_end",
-            "contribution",
-            "component",
-            total="revenue",
-            ax=ax,
-            language=language,
-            value_format="money",
-            currency=self.currency,
-            title=text.translator(language)("Revenue as the model explains it (draft)"),
-        )
+        return charts.plot_contributions(self, ax, language)
 
     def plot_curves(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw modelled revenue against constant spend per period: solid as far as it was observed, dashed beyond."""
-        _ = text.translator(language)
-        title = _("Modelled revenue by constant spend per period: solid as observed, dashed beyond (draft)")
-        if not len(self.curves):
-            return _blank(ax, title, language)
-        curves = self.curves.assign(spend=self.curves["spend"] * 100, contribution=self.curves["contribution"] * 100)
-        channels = list(curves["channel"].unique())
-        ax = plots.lines(
-            curves,
-            "spend",
-            "contribution",
-            "channel",
-            dashed=channels,
-            ax=ax,
-            language=language,
-            value_format="money",
-            x_format="money",
-            currency=self.currency,
-            title=title,
-        )
-        for channel, line in zip(channels, list(ax.lines), strict=False):
-            seen = curves[(curves["channel"] == channel) & (curves["range"] == "observed")]
-            ax.plot(seen["spend"], seen["contribution"], color=line.get_color(), linewidth=2)
-        return ax
+        return charts.plot_curves(self, ax, language)
 
 
 def fit(
@@ -143,12 +128,18 @@ def fit(
     *,
     periods: int | None = None,
     currency: str = "EUR",
+    priors: Priors | None = None,
+    adstock: str = "geometric",
+    saturation: str = "hill",
+    lift_tests: pd.DataFrame | None = None,
+    seed: int = 0,
+    draft: bool = False,
 ) -> Regression:
-    """Regress revenue on adstocked, saturated spend by feasible generalised least squares with HAC errors.
+    """Regress revenue on adstocked, saturated spend, with priors and autocorrelated errors.
 
-    ``revenue_t = baseline_t + sum_c iroas_c x response_ct + u_t`` with ``u_t = rho u_(t-1) + e_t`` (statsmodels' GLSAR;
-    Newey-West covariance). Carryover and half-saturation of each channel come from one joint grid
-    (`shapes.search`); the intervals average over it (`shapes.average`).
+    ``revenue_t = baseline_t + sum_c contribution_ct + u_t`` with ``u_t = rho u_(t-1) + e_t``; a channel's contributions
+    over the window add up to its iROAS times its spend there. Jin and others, "Bayesian Methods for Media Mix Modeling
+    with Carryover and Shape Effects" (Google, 2017); `docs/regression.md` has the priors and the measurements.
 
     Parameters
     ----------
@@ -164,6 +155,17 @@ def fit(
         Longest window; all periods by default.
     currency : str
         Code of the amounts' currency.
+    priors : Priors, optional
+        What is believed before the data; by default scale-free.
+    adstock : {"geometric", "delayed"}
+    saturation : {"hill", "logistic"}
+    lift_tests : DataFrame, optional
+        Experiments that enter the model: channel, first, last (rows of the window), iroas, log_sd
+        (`lift.LiftTests.entered`).
+    seed : int
+        The same seed gives the same digits.
+    draft : bool
+        Laplace's approximation: a tenth of a second, for trying things out.
 
     Returns
     -------
@@ -173,49 +175,62 @@ def fit(
     ------
     Faults
         With all that is wrong in the inputs: gaps, repeated periods, missing or negative values, revenue not above
-        zero, channels that move exactly together.
+        zero, channels that move exactly together; priors for channels that are not there.
     """
-    channels, controls = list(channels), list(controls)
+    if not 0 < contribution_margin_share <= 1:
+        raise Faults("regression", [f"contribution_margin_share must lie in (0, 1], not {contribution_margin_share}"])
+    channels, controls, priors = list(channels), list(controls), priors or Priors()
     frame, window = checked(inputs, channels, controls, frequency, periods)
+    unknown = [name for name in priors.channels if name not in channels]
+    if unknown:
+        raise Faults("priors", [f"'{name}' is no channel of the data.{suggest(name, channels)}" for name in unknown])
     inside = frame.iloc[-window:]
     spend = inside[channels].astype(float)
-    design = transforms.baseline_design(inside.index, frequency, inside[controls])
+    revenue = inside["revenue"].to_numpy(dtype=float)
     still = [name for name in channels if spend[name].any() and not transforms.standardise(frame[name]).any()]
     moving = [name for name in channels if spend[name].any() and name not in still]
-    reasons = [reason("constant", channel=name) for name in still]
-    count = design.shape[1] + len(moving)
+    baseline = transforms.baseline_design(inside.index, frequency, inside[controls])
+    count = baseline.shape[1] + len(moving)
     enough = window >= count + 2 * len(moving) + 2
+    reasons = [reason("constant", channel=name) for name in still]
     if not enough:
         reasons.insert(0, reason(f"too_few_{frequency}", periods=window, coefficients=count))
-    elif moving and window < returns.SHORTEST[frequency]:
-        reasons.insert(0, reason(f"short_{frequency}", periods=window, shortest=returns.SHORTEST[frequency]))
     reasons += [reason("not_spent", channel=name) for name in channels if not spend[name].any()]
-    estimated = _estimate(frame, inside, design, moving, frequency) if enough else _nothing(inside)
+    post, found = None, pd.DataFrame(columns=returns.TABLE)
+    if enough and moving:
+        said = {name: stated for name, stated in priors.channels.items() if name in moving}
+        given = problem(
+            frame, moving, controls, frequency, window,
+            priors=replace(priors, channels=said), adstock=adstock, saturation=saturation, lift_tests=lift_tests,
+        )  # fmt: skip
+        post = estimate.draft(given, seed) if draft else estimate.published(given, seed)
+        found = returns.rows(post, 1 / contribution_margin_share)
+        contributions, media = returns.contributions(post, revenue)
+    else:
+        contributions = returns.without_media(inside.index, revenue, baseline if enough else None)
+        media = pd.DataFrame(columns=["period_end", "contribution", "low", "high"])
     spent = {returns.TOTAL: float(spend.to_numpy().sum()), **{name: float(spend[name].sum()) for name in channels}}
-    known = {row["channel"] for row in estimated.rows}
-    rows = [*estimated.rows, *({"channel": name, "spend": spent[name]} for name in spent if name not in known)]
-    table = pd.DataFrame(rows).reindex(columns=returns.TABLE)
-    order = {name: place for place, name in enumerate([returns.TOTAL, *channels])}
-    table = table.sort_values("channel", key=lambda names: names.map(order)).reset_index(drop=True)
-    break_even = 1 / contribution_margin_share
-    table["verdict"] = [returns.verdict(row, break_even, window, frequency) for row in table.itertuples()]
+    table = returns.judged(returns.ordered(found, spent, channels), window, frequency)
     return Regression(
         table=table,
+        contributions=contributions,
+        media=media,
+        curves=curves.response(post),
+        priors=returns.priors_beside(post),
+        posterior=post,
+        evidence=returns.evidence(table),
         reasons=tuple(reasons),
-        break_even=break_even,
+        contribution_margin_share=contribution_margin_share,
         currency=currency,
         frequency=frequency,
         periods=window,
-        contributions=estimated.contributions,
-        curves=estimated.curves,
-        coefficients=estimated.coefficients,
-        diagnostics=estimated.diagnostics,
-        autocorrelation=estimated.autocorrelation,
     )
 
 
 def predict(regression: Regression, spend_by_channel: dict[str, float]) -> float:
     """Return modelled revenue per period at a constant spend per channel and period, with the mean baseline.
+
+    The expectation over the draws, not the curve of an average channel.
 
     Parameters
     ----------
@@ -233,93 +248,26 @@ def predict(regression: Regression, spend_by_channel: dict[str, float]) -> float
     Faults
         On a channel that was not fitted, or negative spend.
     """
-    fitted = regression.table.set_index("channel").dropna(subset="ceiling")
+    post = regression.posterior
+    fitted = post.problem.channels if post else ()
     faults = [
-        f"'{name}' is no channel of this regression.{suggest(name, fitted.index)}"
+        f"'{name}' is no channel of this regression.{suggest(name, fitted)}"
         for name in spend_by_channel
-        if name not in fitted.index
+        if name not in fitted
     ]
     faults += [f"'{name}': spend of {value} is below zero" for name, value in spend_by_channel.items() if value < 0]
     if faults:
         raise Faults("spend_by_channel", faults)
     components = regression.contributions
     revenue = float(components.loc[components["component"] == "baseline", "contribution"].mean())
-    for name, value in spend_by_channel.items():
-        revenue += fitted.loc[name, "ceiling"] * float(
-            transforms.saturate(np.array(float(value)), fitted.loc[name, "half_saturation"])
-        )
-    return revenue
+    if not spend_by_channel:
+        return revenue
+    given = post.problem
+    held = np.array([float(spend_by_channel.get(name, 0.0)) for name in fitted]) / given.mean_active
+    share, _steep = curves.reach(given.saturation, held, post.half_saturation, post.slope)
+    return revenue + float(posteriors.point((posteriors.ceiling(post) * share).sum(axis=1)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Estimate:
-    rows: list[dict]
-    contributions: pd.DataFrame
-    curves: pd.DataFrame
-    coefficients: pd.DataFrame
-    diagnostics: Diagnostics
-    autocorrelation: float
-
-
-def _estimate(
-    frame: pd.DataFrame, inside: pd.DataFrame, baseline: pd.DataFrame, moving: list[str], frequency: str
-) -> _Estimate:
-    """Search the shapes, fit at the best of them, average over all of them."""
-    revenue = inside["revenue"].to_numpy(dtype=float)
-    scale = revenue.mean()
-    grid, lags = shapes.shape_grid(frequency), shapes.hac_lags(len(inside))
-    lasting = transforms.PERIODS_OF_CARRYOVER[frequency]
-    channels = [returns.describe(name, frame[name], grid, len(inside), lasting) for name in moving]
-    columns = [channel.column / scale for channel in channels]
-    target, fixed = revenue / scale, baseline.to_numpy()
-    chosen, autocorrelation = shapes.search(target, fixed, columns, grid)
-    best = {name: each[:, point] for name, each, point in zip(moving, columns, chosen, strict=True)}
-    media = pd.DataFrame(best, index=inside.index)
-    design = pd.concat([baseline, media], axis=1)
-    fitted = sm.GLSAR(target, design, rho=np.array([autocorrelation])).fit(
-        cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": True}, use_t=True
-    )
-    rows, curves, draws = [], [], None
-    if moving:
-        draws = shapes.average(target, fixed, columns, grid, chosen=chosen, autocorrelation=autocorrelation, lags=lags)
-    for place, (channel, point) in enumerate(zip(channels, chosen, strict=True)):
-        estimate = float(fitted.params[channel.name])
-        rows.append(returns.channel_row(channel, point, estimate, draws.coefficients[:, place]))
-        curves.append(returns.curve(channel, point, estimate))
-    return _Estimate(
-        rows=[returns.total_row(rows, draws), *rows] if rows else [],
-        contributions=returns.contributions(inside.index, revenue, design * fitted.params * scale, baseline.columns),
-        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=returns.CURVES),
-        coefficients=returns.coefficients(fitted, baseline.columns, scale),
-        diagnostics=diagnose(
-            target,
-            baseline,
-            media,
-            inside[moving].astype(float),
-            autocorrelation=autocorrelation,
-            frequency=frequency,
-            columns=columns,
-            grid=grid,
-        ),
-        autocorrelation=autocorrelation,
-    )
-
-
-def _nothing(inside: pd.DataFrame) -> _Estimate:
-    """What is left to say where there are too few periods: all of revenue is unexplained."""
-    revenue = inside["revenue"].to_numpy(dtype=float)
-    return _Estimate(
-        rows=[],
-        contributions=pd.DataFrame({"period_end": inside.index, "component": "residual", "contribution": revenue}),
-        curves=pd.DataFrame(columns=returns.CURVES),
-        coefficients=pd.DataFrame(columns=returns.COEFFICIENTS),
-        diagnostics=not_diagnosed(),
-        autocorrelation=np.nan,
-    )
-
-
-def _blank(ax: Axes | None, title: str, language: str) -> Axes:
-    ax = canvas.axes(ax, 0.8)
-    ax.set_axis_off()
-    ax.annotate(text.translator(language)("Nothing could be modelled."), (0, 0.5), xycoords="axes fraction")
-    return canvas.finish(ax, title)
+def _in_cents(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    money = {name: (frame[name] * 100).round().astype("Int64") for name in names}
+    return frame.assign(**money).rename(columns={name: f"{name}_cents" for name in names})

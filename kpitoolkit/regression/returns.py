@@ -1,193 +1,287 @@
-"""From coefficients and drawn shapes to what each channel brought: per unit of spend, at the margin, on its curve."""
+"""From a posterior to what each channel brought: per unit of spend, at the margin, in each period, and what it proves.
+
+Every figure is a functional of the same draws, and so the total's interval knows how channels trade off. A verdict
+needs data that moved the prior, a probability near one or naught, and chains that agree; else there is none, and why.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from kpitoolkit.regression import shapes, transforms
+from kpitoolkit.regression import posterior as posteriors
+from kpitoolkit.regression.posterior import INTERVAL, Posterior, interval, point
+from kpitoolkit.regression.priors import Prior, prior_table
 
 TOTAL = "total_media"
-INTERVAL = 0.90
 SHORTEST = {"week": 104, "quarter": 16}
-NUMBERS = ["contribution", "iroas", "low", "high", "mroas", "carryover", "half_saturation"]
-TABLE = ["channel", "spend", *NUMBERS, "ceiling", "verdict"]
-CONTRIBUTIONS = ["period_end", "component", "contribution"]
-CURVES = ["channel", "spend", "contribution", "range"]
-COEFFICIENTS = ["term", "estimate", "standard_error", "t", "p_value", "low", "high"]
-CURVE_POINTS, BEYOND = 41, 1.5
+SHRUNK, SILENT = 0.5, 0.8
+CERTAIN = 0.9
+AGREEING = 1.05
+MOSTLY = 0.5
+PRIOR_DRAWS = 10_000
+TABLE = ["channel", "spend", "contribution", "contribution_low", "contribution_high", "iroas", "low", "high"]
+TABLE += ["mroas", "mroas_low", "mroas_high", "roi", "roi_low", "roi_high", "mroi", "probability_above_break_even"]
+TABLE += ["prior_iroas", "prior_low", "prior_high", "shrinkage", "r_hat", "ess"]
+TABLE += ["carryover", "half_saturation", "slope", "ceiling", "verdict", "verdict_reason", "kind"]
+NUMBERS = TABLE[2:-3]
+CONTRIBUTIONS = ["period_end", "component", "contribution", "low", "high"]
+PRIORS = ["channel", "quantity", "prior", "prior_low", "prior_high", "posterior", "low", "high"]
+VERDICTS = ("above_break_even", "below_break_even")
 
 
-@dataclass(frozen=True, eq=False)
-class Channel:
-    """A channel's spend and what follows from it at every grid point, for an iROAS of one.
+def rows(post: Posterior, break_even: float) -> pd.DataFrame:
+    """Return the figures of all media together and of each fitted channel.
 
-    Attributes
-    ----------
-    spend : float
-        In the window.
-    column : array of shape (periods, grid points)
-        Modelled revenue, adding up to the spend.
-    next_share : array of shape (grid points,)
-        mROAS over iROAS.
-    ceiling, half_saturation : array of shape (grid points,)
-        Currency per period.
-    largest : array of shape (grid points,)
-        Highest adstocked spend of the window, currency per period: as far as the curve was observed.
-    """
-
-    name: str
-    spend: float
-    column: np.ndarray
-    next_share: np.ndarray
-    ceiling: np.ndarray
-    carryover: np.ndarray
-    half_saturation: np.ndarray
-    largest: np.ndarray
-
-
-def describe(name: str, spend: np.ndarray, grid: shapes.Grid, window: int, periods: int) -> Channel:
-    """Work out a channel's response at every point of the grid.
-
-    The next unit of spend goes the way the window's went: with ``h`` the share of the ceiling reached, slope 1,
-    ``mROAS / iROAS = sum h (1 - h) / sum h``.
-    """
-    spend = np.asarray(spend, dtype=float)
-    share = transforms.saturations(spend, grid.carryover, grid.half_saturation, window=window, periods=periods)
-    total, reached = spend[-window:].sum(), share.sum(axis=0)
-    half_saturation = grid.half_saturation * transforms.mean_active(spend[-window:])
-    highest = share.max(axis=0)
-    return Channel(
-        name=name,
-        spend=float(total),
-        column=share * total / reached,
-        next_share=(share * (1 - share)).sum(axis=0) / reached,
-        ceiling=total / reached,
-        carryover=grid.carryover,
-        half_saturation=half_saturation,
-        largest=half_saturation * highest / (1 - highest),
-    )
-
-
-def channel_row(channel: Channel, point: int, estimate: float, drawn: np.ndarray) -> dict:
-    """Return a channel's row of the table.
+    The total weighs each draw's channels by their spend, in the posterior and in the prior alike.
 
     Parameters
     ----------
-    point, estimate : int, float
-        Chosen grid point and iROAS there.
-    drawn : array of shape (draws,)
-        iROAS, of the averaging.
+    post : Posterior
+    break_even : float
+        iROAS at which the margin pays for the spend: 1 / margin.
+
+    Returns
+    -------
+    DataFrame
+        `TABLE` without the verdict; the total first.
     """
-    low, high = interval(drawn, estimate)
-    return {
-        "channel": channel.name,
-        "spend": channel.spend,
-        "contribution": estimate * channel.spend,
-        "iroas": estimate,
-        "low": low,
-        "high": high,
-        "mroas": estimate * channel.next_share[point],
-        "carryover": channel.carryover[point],
-        "half_saturation": channel.half_saturation[point],
-        "ceiling": estimate * channel.ceiling[point],
-    }
+    problem = post.problem
+    spend = problem.spent * problem.scale
+    at_margin = posteriors.mroas(post)
+    iroas = np.column_stack([post.total, post.iroas])
+    mroas = np.column_stack([at_margin @ post.weight, at_margin])
+    frame = pd.DataFrame({"channel": [TOTAL, *problem.channels], "spend": [spend.sum(), *spend]})
+    for name, drawn in (("iroas", iroas), ("mroas", mroas)):
+        prefix = "" if name == "iroas" else "mroas_"
+        frame[name], (frame[f"{prefix}low"], frame[f"{prefix}high"]) = point(drawn), interval(drawn)
+    for end, source in (("", "iroas"), ("_low", "low"), ("_high", "high")):
+        frame[f"contribution{end}"] = frame[source] * frame["spend"]
+        frame[f"roi{end}"] = frame[source] / break_even - 1
+    frame["mroi"] = frame["mroas"] / break_even - 1
+    frame["probability_above_break_even"] = (iroas > break_even).mean(axis=0)
+    before = prior_returns(problem.prior, post.weight)
+    frame[["prior_iroas", "prior_low", "prior_high"]] = before[["iroas", "low", "high"]].to_numpy()
+    frame["shrinkage"] = np.log(iroas).std(axis=0) / before["log_sd"].to_numpy()
+    frame["r_hat"], frame["ess"] = [np.max(post.r_hat), *post.r_hat], [np.min(post.ess), *post.ess]
+    shapes = {"carryover": post.carryover, "half_saturation": post.half_saturation * problem.mean_active}
+    shapes |= {"slope": post.slope, "ceiling": posteriors.ceiling(post)}
+    for name, drawn in shapes.items():
+        frame[name] = [np.nan, *point(drawn)]
+    return frame.assign(kind=post.kind)
 
 
-def total_row(rows: Sequence[dict], draws: shapes.Draws) -> dict:
-    """Return the row of all media together: contributions and the next unit of spend in proportion to spend.
+def prior_returns(prior: Prior, weight: np.ndarray) -> pd.DataFrame:
+    """Return what was believed of iROAS before the data: all media together, then each channel.
+
+    The figure is the mean, as it is after the data, so that the two can be compared. Channels are log-normal, known
+    exactly; the total's interval comes from draws with a fixed seed.
 
     Parameters
     ----------
-    rows : sequence of dict
-        Of the channels, in the order of the draws.
+    prior : Prior
+    weight : array of shape (channels,)
+        Each channel's share of spend.
+
+    Returns
+    -------
+    DataFrame
+        iroas, low, high (90%), log_sd.
     """
-    spend = np.array([row["spend"] for row in rows])
-    weight = spend / spend.sum()
-    iroas = float(weight @ [row["iroas"] for row in rows])
-    low, high = interval(draws.coefficients @ weight, iroas)
-    return {
-        "channel": TOTAL,
-        "spend": float(spend.sum()),
-        "contribution": float(sum(row["contribution"] for row in rows)),
-        "iroas": iroas,
-        "low": low,
-        "high": high,
-        "mroas": float(weight @ [row["mroas"] for row in rows]),
-    }
-
-
-def interval(drawn: np.ndarray, estimate: float, level: float = INTERVAL) -> tuple[float, float]:
-    """Return the central interval of the draws, widened to hold the estimate where it would not.
-
-    Examples
-    --------
-    >>> interval(np.arange(101.0), 50.0, level=0.5)
-    (25.0, 75.0)
-    """
-    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
-    return float(min(low, estimate)), float(max(high, estimate))
-
-
-def curve(channel: Channel, point: int, estimate: float) -> pd.DataFrame:
-    """Return modelled revenue per period at constant spend, up to what was observed and half as much again beyond."""
-    largest = channel.largest[point]
-    spend = np.append(np.linspace(0, largest, CURVE_POINTS), np.linspace(largest, BEYOND * largest, CURVE_POINTS // 2))
-    reached = transforms.saturate(spend, channel.half_saturation[point])
+    count = len(weight)
+    centre, spread = prior.mean[:count], prior.covariance[:count, :count]
+    sd = prior.log_iroas_sd
+    mean = np.exp(centre + sd**2 / 2)
+    drawn = np.random.default_rng(0).multivariate_normal(centre, spread, size=PRIOR_DRAWS, method="cholesky")
+    together = np.exp(drawn) @ weight
+    reach = stats.norm.ppf(0.5 + INTERVAL / 2)
+    low, high = np.exp(centre - reach * sd), np.exp(centre + reach * sd)
+    if count == 1:  # one channel is the total: no chance in it
+        bounds, log_sd = (low[0], high[0]), sd[0]
+    else:
+        bounds, log_sd = interval(together), np.log(together).std()
     return pd.DataFrame(
-        {
-            "channel": channel.name,
-            "spend": spend,
-            "contribution": estimate * channel.ceiling[point] * reached,
-            "range": np.where(np.arange(len(spend)) < CURVE_POINTS, "observed", "beyond"),
-        }
+        {"iroas": [weight @ mean, *mean], "low": [bounds[0], *low], "high": [bounds[1], *high], "log_sd": [log_sd, *sd]}
     )
 
 
-def verdict(row, break_even: float, periods: int, frequency: str) -> str:
-    """Place an interval beside break-even; without enough periods, or with break-even inside it, say so.
+def priors_beside(post: Posterior | None) -> pd.DataFrame:
+    """Return each quantity of each channel before and after the data: centre and 90% interval, in the reader's units.
+
+    Before the data the centre is the median, as it was stated; after them it is the median too.
+    """
+    if post is None:
+        return pd.DataFrame(columns=PRIORS)
+    problem = post.problem
+    units = {"half_saturation": problem.mean_active}
+    found = prior_table(problem.prior, problem.channels, INTERVAL)
+    after = {}
+    for quantity in problem.prior.names:
+        drawn = getattr(post, quantity)
+        bounds = [np.median(drawn, axis=0), *interval(drawn)]
+        after |= {(name, quantity): [each[at] for each in bounds] for at, name in enumerate(problem.channels)}
+    beside = [after[key] for key in zip(found["channel"], found["quantity"], strict=True)]
+    found[["posterior", "posterior_low", "posterior_high"]] = np.array(beside).reshape(-1, 3)
+    for quantity, unit in units.items():
+        own = (found["quantity"] == quantity).to_numpy()
+        found.loc[own, found.columns[2:]] = found.loc[own, found.columns[2:]].mul(unit, axis=0)
+    renamed = {"centre": "prior", "low": "prior_low", "high": "prior_high"}
+    return found.rename(columns=renamed).rename(columns={"posterior_low": "low", "posterior_high": "high"})[PRIORS]
+
+
+def verdict(row, periods: int, frequency: str) -> tuple[str, str]:
+    """Place a return beside break-even where the data allow it; else say why not.
+
+    A verdict takes enough periods, chains that agree (R-hat under 1.05), a posterior less than half as wide as the
+    prior on the log scale, and a probability of lying above break-even of at least .9 or at most .1.
 
     Parameters
     ----------
     row
-        With `spend`, `low` and `high`.
+        With `spend`, `iroas`, `r_hat`, `shrinkage` and `probability_above_break_even`.
+
+    Returns
+    -------
+    verdict : {"above_break_even", "below_break_even", "insufficient_data", "not_spent"}
+    reason : {"", "not_fitted", "too_few_periods", "chains_disagree", "data_silent", "data_faint", "holds_break_even"}
+        The first of these that stands in the way of a verdict.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace as Row
+    >>> row = Row(spend=1.0, iroas=4.0, r_hat=1.01, shrinkage=0.3, probability_above_break_even=0.97)
+    >>> verdict(row, 104, "week")
+    ('above_break_even', '')
+    >>> verdict(row, 103, "week")
+    ('insufficient_data', 'too_few_periods')
     """
     if not row.spend:
-        return "not_spent"
-    if periods < SHORTEST[frequency] or not (np.isfinite(row.low) and np.isfinite(row.high)):
-        return "insufficient_data"
-    if row.low > break_even:
-        return "above_break_even"
-    return "below_break_even" if row.high < break_even else "insufficient_data"
+        return "not_spent", ""
+    probability = row.probability_above_break_even
+    stands_in_the_way = {
+        "too_few_periods": periods < SHORTEST[frequency],
+        "not_fitted": not np.isfinite(row.iroas),
+        "chains_disagree": row.r_hat >= AGREEING,  # drafts have no chains: NaN is no objection
+        "data_silent": not row.shrinkage < SILENT,
+        "data_faint": not row.shrinkage < SHRUNK,
+        "holds_break_even": not (probability >= CERTAIN or probability <= 1 - CERTAIN),
+    }
+    for reason, stands in stands_in_the_way.items():
+        if stands:
+            return "insufficient_data", reason
+    return ("above_break_even" if probability >= CERTAIN else "below_break_even"), ""
 
 
-def contributions(
-    period_end: pd.DatetimeIndex, revenue: np.ndarray, parts: pd.DataFrame, baseline_terms: Sequence[str]
-) -> pd.DataFrame:
-    """Return what each component brought in each period; with the residual they add up to revenue."""
-    wide = pd.DataFrame({"baseline": parts[list(baseline_terms)].sum(axis=1).to_numpy()}, index=period_end)
-    for name in parts.columns.drop(list(baseline_terms)):
-        wide[name] = parts[name].to_numpy()
-    wide["residual"] = revenue - wide.sum(axis=1)
-    wide.index.name = "period_end"
-    return wide.reset_index().melt("period_end", var_name="component", value_name="contribution")
+@dataclass(frozen=True)
+class Evidence:
+    """How strong a case is: how much the data narrowed what was believed, whatever they say about break-even.
+
+    Attributes
+    ----------
+    grade : {"strong", "total_only", "weak"}
+        `strong`: enough periods, chains that agree, and the data more than halved what was unknown of all media
+        together and of channels with most of the spend; `total_only`: of all media together, not of most channels;
+        `weak`: not even that.
+    reason : str
+        What stands in the way, of all media together (see `verdict`); empty where nothing does.
+    informed_share : float
+        Share of the spend that lies with channels about which the data said enough.
+    """
+
+    grade: str
+    reason: str
+    informed_share: float
 
 
-def coefficients(fitted, baseline_terms: Sequence[str], scale: float) -> pd.DataFrame:
-    """Return statsmodels' table in the reader's units: baseline in currency per period, media as iROAS."""
-    names = fitted.model.exog_names
-    units = np.array([scale if name in set(baseline_terms) else 1.0 for name in names])
-    bounds = np.asarray(fitted.conf_int(alpha=1 - INTERVAL))
-    return pd.DataFrame(
-        {
-            "term": names,
-            "estimate": np.asarray(fitted.params) * units,
-            "standard_error": np.asarray(fitted.bse) * units,
-            "t": np.asarray(fitted.tvalues),
-            "p_value": np.asarray(fitted.pvalues),
-            "low": bounds[:, 0] * units,
-            "high": bounds[:, 1] * units,
-        },
-        columns=COEFFICIENTS,
-    )
+def evidence(table: pd.DataFrame) -> Evidence:
+    """Grade a regression's table, verdicts included.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"channel": ["total_media", "tv", "web"], "spend": [3.0, 2.0, 1.0],
+    ...                       "verdict": ["above_break_even", "insufficient_data", "above_break_even"],
+    ...                       "verdict_reason": ["", "data_silent", ""]})
+    >>> evidence(table)
+    Evidence(grade='total_only', reason='', informed_share=0.3333333333333333)
+    """
+    informed = table["verdict"].isin(VERDICTS) | (table["verdict_reason"] == "holds_break_even")
+    total, channels = table.iloc[0], table.iloc[1:]
+    spend = float(channels["spend"].sum())
+    share = float(channels.loc[informed, "spend"].sum()) / spend if spend else 0.0
+    if not informed.iloc[0]:
+        return Evidence("weak", total["verdict_reason"] or total["verdict"], share)
+    return Evidence("strong" if share >= MOSTLY else "total_only", "", share)
+
+
+def contributions(post: Posterior, revenue: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what each component brought in each period, and all media together.
+
+    Posterior means: of the baseline and of each channel; with the residual they add up to revenue in every period.
+
+    Parameters
+    ----------
+    post : Posterior
+    revenue : array of shape (T,)
+        Currency per period.
+
+    Returns
+    -------
+    DataFrame
+        period_end, component (`baseline`, the channels, `residual`), contribution, low, high; the residual without an
+        interval.
+    DataFrame
+        period_end, contribution, low, high of all media together.
+    """
+    problem = post.problem
+    media = posteriors.contributions(post)
+    parts = {
+        "baseline": posteriors.baseline(post),
+        **{name: media[:, :, place] for place, name in enumerate(problem.channels)},
+    }
+    frames = [_by_period(problem.period_end, drawn).assign(component=name) for name, drawn in parts.items()]
+    left = np.asarray(revenue, dtype=float) - sum(frame["contribution"].to_numpy() for frame in frames)
+    frames.append(pd.DataFrame({"period_end": problem.period_end, "component": "residual", "contribution": left}))
+    together = _by_period(problem.period_end, media.sum(axis=2))
+    return pd.concat(frames, ignore_index=True)[CONTRIBUTIONS], together
+
+
+def _by_period(period_end: pd.DatetimeIndex, drawn: np.ndarray) -> pd.DataFrame:
+    low, high = interval(drawn)
+    return pd.DataFrame({"period_end": period_end, "contribution": drawn.mean(axis=0), "low": low, "high": high})
+
+
+def without_media(period_end: pd.DatetimeIndex, revenue: np.ndarray, baseline: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the contributions where no channel could be fitted: the baseline by least squares, if any, and the rest.
+
+    Parameters
+    ----------
+    baseline : DataFrame of shape (T, k), optional
+        Its columns; None: too few periods for them, and all of revenue is residual.
+    """
+    revenue = np.asarray(revenue, dtype=float)
+    parts = {"residual": revenue}
+    if baseline is not None:
+        design = baseline.to_numpy()
+        fitted = design @ np.linalg.lstsq(design, revenue, rcond=None)[0]
+        parts = {"baseline": fitted, "residual": revenue - fitted}
+    frames = [
+        pd.DataFrame({"period_end": period_end, "component": name, "contribution": part, "low": np.nan, "high": np.nan})
+        for name, part in parts.items()
+    ]
+    return pd.concat(frames, ignore_index=True)[CONTRIBUTIONS]
+
+
+def ordered(frame: pd.DataFrame, spent: dict[str, float], channels: Sequence[str]) -> pd.DataFrame:
+    """Return one row for the total and each channel stated, in this order; figures of those not fitted are missing."""
+    names = [TOTAL, *channels]
+    table = frame.set_index("channel").reindex(names).rename_axis("channel").reset_index().reindex(columns=TABLE)
+    table["spend"] = table["spend"].fillna(pd.Series([spent[name] for name in names]))
+    return table
+
+
+def judged(table: pd.DataFrame, periods: int, frequency: str) -> pd.DataFrame:
+    """Return the table with each row's verdict and what stands in the way of one."""
+    found = [verdict(row, periods, frequency) for row in table.itertuples()]
+    return table.assign(verdict=[word for word, _why in found], verdict_reason=[why for _word, why in found])

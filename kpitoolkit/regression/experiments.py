@@ -1,0 +1,387 @@
+"""Which lift test to run next: what each would tell, what it costs while it runs, and what better budgets it would buy.
+
+A test changes one channel's spend for some periods; its outcome is the revenue this moves, read out of the model's own
+noise. The draws say what each outcome would teach, and a budget chosen after it is compared with the best one now. All
+of it is as modelled: if the model is wrong, a test is worth more than stands here, and this page cannot say how much.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from kpitoolkit import plots, text
+from kpitoolkit.errors import Faults, suggest
+from kpitoolkit.regression import curves, information, transforms
+from kpitoolkit.regression import experiments_wording as wording
+from kpitoolkit.regression.allocate import check_bounds
+from kpitoolkit.regression.posterior import Posterior, ceiling, point, reached
+
+HORIZON_WEEKS = 52
+BEFORE = {"week": 52, "quarter": 8}
+LARGEST_CHANGE = 0.30
+TOTALS = ("fixed", "free")
+STEPS = 160
+CERTAIN = 2.0
+TABLE = ["rank", "channel", "design", "test_periods", "spend_change", "log_sd", "test_cost", "test_value"]
+TABLE += ["test_value_error", "perfect_value", "test_net", "log_sd_now", "log_sd_after", "width_now", "width_after"]
+TABLE += ["test_verdict"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """A lift test: what a channel's spend is multiplied by, period after period, and for how long.
+
+    Attributes
+    ----------
+    key : str
+        Its name in tables; a label of the catalogues, or shown as it is.
+    factors : tuple of float
+        Repeated until the test ends: (0,) is off, (2,) doubled, (0, 0, 2, 2) two periods off, two doubled.
+    periods : int
+        Weeks or quarters, as the model's.
+    """
+
+    key: str
+    factors: tuple[float, ...]
+    periods: int
+
+    def path(self) -> np.ndarray:
+        """Return the factor of each period of the test.
+
+        Examples
+        --------
+        >>> Design("test_alternating", (0, 2), 3).path().tolist()
+        [0.0, 2.0, 0.0]
+        """
+        return np.resize(np.array(self.factors, dtype=float), self.periods)
+
+
+DESIGNS = {
+    "week": (
+        Design("test_off", (0,), 4),
+        Design("test_off", (0,), 8),
+        Design("test_halved", (0.5,), 8),
+        Design("test_doubled", (2,), 4),
+        Design("test_doubled", (2,), 8),
+        Design("test_alternating", (0, 0, 2, 2), 8),
+    ),
+    "quarter": (Design("test_off", (0,), 1), Design("test_halved", (0.5,), 1), Design("test_doubled", (2,), 1)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Experiments:
+    """What the next experiment is worth.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row a channel and design, the best first. test_periods; spend_change: currency, of the whole test; log_sd:
+        standard error of the logarithm of the return that it measures (what a lift test states); test_cost: expected
+        contribution margin after spend given up in the test and while its carry-over lasts (negative: gained);
+        test_value: expected gain of choosing the budget after the test (expected value of sample information), with
+        the standard error that the number of draws leaves; perfect_value: the same for knowing the channel's response
+        exactly; test_net: value less cost, where a cost below zero counts as none; log_sd_now, log_sd_after, width_now,
+        width_after: standard deviation of log iROAS and width of the 90% interval of iROAS, now and as expected after
+        the test; test_verdict: `test_pays`, `test_unclear`, `test_does_not_pay`.
+    budget : DataFrame
+        channel, spend, low, high: currency per period, now and the bounds of what is chosen after a test.
+    not_tested : tuple of str
+        Channels without spend in the window's last quarter.
+    total : float
+        Currency per period that is shared out; NaN where it is free.
+    horizon : int
+        Periods over which the budget is chosen.
+    """
+
+    table: pd.DataFrame
+    budget: pd.DataFrame
+    not_tested: tuple[str, ...]
+    total: float
+    horizon: int
+    kind: str
+    currency: str
+    frequency: str
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The table as pages show it: money in cents."""
+        money = {"test_cost": "test_cost_cents", "test_value": "test_value_cents"}
+        money |= {"perfect_value": "perfect_value_cents", "test_net": "test_net_cents"}
+        cents = {name: (self.table[name] * 100).round().astype("Int64") for name in money}
+        frame = self.table.assign(interval_narrower=wording.narrower(self.table), **cents).rename(columns=money)
+        kept = ["rank", "channel", "design", "test_periods", "log_sd", "interval_narrower", *money.values()]
+        return frame[[*kept, "test_verdict"]]
+
+    def findings(self, language: str = "en") -> list[str]:
+        """Return which test is worth most, how precisely it reads, and what bounds it, in sentences."""
+        return wording.sentences(self, language)
+
+    def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
+        """Draw each channel's best test: what it is worth, what it costs, and what perfect knowledge would be worth.
+
+        Costs are those counted in `test_net`: none where the change of spend gains.
+        """
+        _ = text.translator(language)
+        best = self.table.drop_duplicates("channel")
+        each = _("{channel}: {design}, {length}")
+        named = [each.format(**wording.named(row, self.frequency, language)) for _place, row in best.iterrows()]
+        counted = best.assign(channel=named, test_cost=best["test_value"] - best["test_net"])
+        long = counted.melt("channel", ["perfect_value", "test_value", "test_cost"], "figure")
+        return plots.bars(
+            long.assign(value=long["value"] * 100),
+            "channel",
+            "value",
+            "figure",
+            ax=ax,
+            language=language,
+            value_format="money",
+            currency=self.currency,
+            title=_("What each channel's best test would be worth, and cost"),
+        )
+
+
+def rank(
+    post: Posterior,
+    contribution_margin_share: float = 0.4,
+    *,
+    designs: Sequence[Design] | None = None,
+    channels: Sequence[str] | None = None,
+    horizon_weeks: int = HORIZON_WEEKS,
+    total: float | str = "fixed",
+    largest_change: float = LARGEST_CHANGE,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    baseline_known: bool = False,
+    setup_cost: float = 0.0,
+    currency: str = "EUR",
+) -> Experiments:
+    """Rank lift tests by the contribution margin that a budget chosen after them is expected to bring, less their cost.
+
+    Now: each channel spends, period after period, the mean of the window's last quarter. Test: that times the design's
+    factors; the lift, until its carry-over has ended, is read by generalised least squares (`information.read`), level
+    and trend estimated from the year before the test and the test's own periods. Decision: a constant spend per channel
+    within bounds, for the horizon, on the expected curves of `curves.response`; once with what is known now, once with
+    what each outcome would teach. What a test says of its channel's parameters carries over to other channels as far as
+    the draws tie them together (`information.explained`).
+
+    Parameters
+    ----------
+    post : Posterior
+    contribution_margin_share : float in (0, 1]
+        Margin before marketing.
+    designs : sequence of Design, optional
+        `DESIGNS` of the frequency by default.
+    channels : sequence of str, optional
+        To be tested; by default all that are spent on now.
+    horizon_weeks : int
+        For how long the budget chosen after the test runs (quarters: rounded to whole ones).
+    total : {"fixed", "free"} or float
+        Of that budget: as now, free, or currency per period.
+    largest_change : float
+        Share by which a channel's spend may move from now, up or down, within what was observed.
+    bounds : mapping of str to (float, float), optional
+        Lowest and highest spend of a channel instead, currency per period.
+    baseline_known : bool
+        Whether the test's baseline is known rather than estimated again: from a control region, say.
+    setup_cost : float from 0
+        Of running any test at all, in currency: tools, people.
+    currency : str
+
+    Returns
+    -------
+    Experiments
+
+    Raises
+    ------
+    Faults
+        On designs that change nothing, unknown channels or such without spend, bounds that exclude the total.
+    """
+    problem = post.problem
+    designs = DESIGNS[problem.frequency] if designs is None else tuple(designs)
+    now = curves.last_quarter(post) if problem.channels else np.zeros(0)
+    spent = dict(zip(problem.channels, now > 0, strict=True))
+    amounts = {"contribution_margin_share": (contribution_margin_share, 1.0), "horizon_weeks": (horizon_weeks, np.inf)}
+    amounts["largest_change"] = largest_change, np.inf
+    if setup_cost:
+        amounts["setup_cost"] = setup_cost, np.inf
+    _check(designs, channels, spent, amounts, bounds or {}, total)
+    tested = [name for name in problem.channels if spent[name] and (channels is None or name in channels)]
+    horizon = _horizon(horizon_weeks, problem.frequency)
+    budget = _budget(post, now, largest_change, bounds or {})
+    rows, together = [], budget["spend"].sum() if total == "fixed" else np.nan if total == "free" else float(total)
+    if tested:
+        profits, best = _decision(post, budget, together, horizon, contribution_margin_share)
+        given = {name: _known(post, profits, problem.channels.index(name)) for name in tested}
+        perfect = {name: information.perfect_value(given[name], best) for name in tested}
+    for design in designs if tested else ():
+        lifts = _lifts(post, now, design)
+        for name in tested:
+            place = problem.channels.index(name)
+            reading, means = _reading(post, lifts[:, :, place], baseline_known)
+            likely = information.chances(means, reading.standard_error)
+            value, gained = information.value_of_test(given[name], likely, best)
+            change = (design.path() - 1).sum() * now[place]
+            brought = contribution_margin_share * point(lifts[:, :, place].sum(axis=1))
+            rows.append(
+                {
+                    "channel": name,
+                    "design": design.key,
+                    "test_periods": design.periods,
+                    "spend_change": change,
+                    "log_sd": reading.standard_error,
+                    "test_cost": change - brought,
+                    "test_value": value,
+                    "test_value_error": gained.std() / np.sqrt(_effective(post)),
+                    "perfect_value": perfect[name],
+                    **_spread(post.iroas[:, place], likely),
+                }
+            )
+    table = pd.DataFrame(rows, columns=[name for name in TABLE if name not in ("rank", "test_net", "test_verdict")])
+    return Experiments(
+        table=_ranked(table, setup_cost),
+        budget=budget,
+        not_tested=tuple(name for name in problem.channels if not spent[name]),
+        total=together,
+        horizon=horizon,
+        kind=post.kind,
+        currency=currency,
+        frequency=problem.frequency,
+    )
+
+
+def _ranked(table: pd.DataFrame, setup_cost: float) -> pd.DataFrame:
+    net = table["test_value"] - table["test_cost"].clip(lower=0) - setup_cost
+    pays = np.select(
+        [net > CERTAIN * table["test_value_error"], net > 0], ["test_pays", "test_unclear"], "test_does_not_pay"
+    )
+    table = table.assign(test_net=net, test_verdict=pays)
+    order = ["test_net", "test_value", "channel", "design", "test_periods"]
+    table = table.sort_values(order, ascending=[False, False, True, True, True], ignore_index=True)
+    return table.assign(rank=np.arange(1, len(table) + 1))[TABLE]
+
+
+def _horizon(weeks: float, frequency: str) -> int:
+    return max(1, round(weeks if frequency == "week" else weeks / 13))
+
+
+def _budget(post: Posterior, now: np.ndarray, change: float, bounds: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+    """Spend now and its bounds: what was observed, at most `change` away. Today's spend is always allowed."""
+    lowest, highest = curves.observed(post) if len(now) else (now, now)
+    low, high = np.maximum(lowest, (1 - change) * now), np.minimum(highest, (1 + change) * now)
+    low, high = np.clip(low, 0, now), np.maximum(high, now)
+    frame = pd.DataFrame({"channel": post.problem.channels, "spend": now, "low": low, "high": high})
+    for name, (least, most) in bounds.items():
+        frame.loc[frame["channel"] == name, ["low", "high"]] = least, most
+    return frame
+
+
+def _decision(post: Posterior, budget: pd.DataFrame, total: float, horizon: int, margin: float):
+    """Return profits of the horizon (draws, channels, levels), and the function that chooses among expected ones.
+
+    With a total, levels are equal steps of currency from each channel's least, the same for all channels, and dynamic
+    programming finds the best sum: exact to the grid, S-shaped curves included. With a free total (NaN) each channel
+    has a grid and a best level of its own.
+    """
+    problem, low, high = post.problem, budget["low"].to_numpy(), budget["high"].to_numpy()
+    free = np.isnan(total)
+    if free:
+        spend = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, STEPS + 1)
+    else:
+        check_bounds(low, high, total)
+        step = max((total - low.sum()) / STEPS, 1e-300)
+        counts = np.minimum(np.floor((high - low) / step + 1e-6).astype(np.int64), STEPS) + 1
+        units = int(min(STEPS, (counts - 1).sum()))
+        spend = low[:, None] + step * np.minimum(np.arange(counts.max()), counts[:, None] - 1)
+    profits = np.empty((len(post.iroas), *spend.shape))
+    for place, (top, unit) in enumerate(zip(ceiling(post).T, problem.mean_active, strict=True)):
+        half, slope = post.half_saturation[:, place, None], post.slope[:, place, None]
+        reach = curves.reach(problem.saturation, spend[place] / unit, half, slope)[0]
+        profits[:, place] = horizon * (margin * top[:, None] * reach - spend[place])
+
+    def best(expected):
+        if free:
+            return expected.argmax(axis=2)
+        return information.fill(np.ascontiguousarray(expected), counts, units)
+
+    return profits, best
+
+
+def _known(post: Posterior, profits: np.ndarray, place: int) -> np.ndarray:
+    """Profits as expected where a channel's own parameters are known: its own by draw, the others' as far as tied."""
+    carryover = np.clip(post.carryover[:, place], 1e-6, 1 - 1e-6)
+    log_iroas = np.log(post.iroas[:, place])
+    shapes = np.log(np.column_stack([post.half_saturation[:, place], post.slope[:, place]]))
+    features = np.column_stack([log_iroas, log_iroas**2, np.log(carryover / (1 - carryover)), shapes])
+    found, effective = profits.copy(), _effective(post)
+    for other in range(profits.shape[1]):
+        if other != place:
+            found[:, other] = information.explained(profits[:, other], features, effective)
+    return found
+
+
+def _lifts(post: Posterior, now: np.ndarray, design: Design) -> np.ndarray:
+    """Revenue that a test of each channel moves: shape (draws, periods of the test and of its carry-over, channels)."""
+    problem = post.problem
+    steady, around = now / problem.mean_active, np.ones(problem.periods - 1)
+    factors = np.concatenate([around, design.path(), around])
+    tested = reached(post, factors[:, None] * steady, len(factors) - len(around))
+    planned = reached(post, np.ones((problem.periods, 1)) * steady, 1)
+    return ceiling(post)[:, None, :] * (tested - planned)
+
+
+def _reading(post: Posterior, lifts: np.ndarray, baseline_known: bool) -> tuple[information.Reading, np.ndarray]:
+    """How the test reads its lift, and what it reads on average under each draw (1 where all is as expected)."""
+    problem = post.problem
+    padded = np.pad(lifts, ((0, 0), (BEFORE[problem.frequency], 0)))
+    count = np.arange(padded.shape[1]) / transforms.PERIODS_OF_YEAR[problem.frequency]
+    baseline = None if baseline_known else np.column_stack([np.ones_like(count), count - count.mean()])
+    autocorrelation, noise = float(point(post.autocorrelation)), float(point(post.noise)) * problem.scale
+    reading = information.read(point(padded), baseline, autocorrelation, noise)
+    return reading, padded @ reading.weights
+
+
+def _spread(iroas: np.ndarray, likely: np.ndarray) -> dict[str, float]:
+    found = {}
+    for end, chance in (("now", np.ones((1, len(iroas)))), ("after", likely)):
+        found[f"log_sd_{end}"] = information.left_after(np.log(iroas), chance)[0]
+        found[f"width_{end}"] = information.left_after(iroas, chance)[1]
+    return found
+
+
+def _effective(post: Posterior) -> float:
+    """How many independent draws the draws are worth."""
+    smallest = np.min(post.ess) if np.isfinite(post.ess).all() else np.inf
+    return float(min(len(post.iroas), smallest))
+
+
+def _check(designs, channels, spent, amounts, bounds, total) -> None:
+    faults = []
+    for name, (value, most) in amounts.items():
+        if not (np.isfinite(value) and 0 < value <= most):
+            faults.append(f"{name} of {value:g} is out of range")
+    if isinstance(total, str) and total not in TOTALS:
+        faults.append(f"total '{total}' is not one of {', '.join(TOTALS)}, nor an amount.{suggest(total, TOTALS)}")
+    if not designs:
+        faults.append("no design is stated. Leave `designs` out for the usual ones")
+    for design in designs:
+        factors = np.array(design.factors, dtype=float)
+        if not (isinstance(design.periods, (int, np.integer)) and design.periods > 0):
+            faults.append(f"design '{design.key}': a test of {design.periods} periods measures nothing")
+        elif not factors.size or not np.isfinite(factors).all() or (factors < 0).any():
+            faults.append(f"design '{design.key}': factors must be numbers from zero, not {design.factors}")
+        elif (design.path() == 1).all():
+            faults.append(f"design '{design.key}': factors of 1 change no spend, so there is nothing to measure")
+    for name in [*(channels or ()), *bounds]:
+        if name not in spent:
+            faults.append(f"'{name}' is no fitted channel.{suggest(name, spent)}")
+    for name in channels or ():
+        if not spent.get(name, True):
+            faults.append(f"nothing was spent on '{name}' in the window's last quarter: no spend to change")
+    for name, (least, most) in bounds.items():
+        if not 0 <= least <= most < np.inf:
+            faults.append(f"the bounds of '{name}' must rise from zero, not {least} to {most}")
+    if faults:
+        raise Faults("experiments", faults)

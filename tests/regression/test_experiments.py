@@ -1,0 +1,204 @@
+"""The next experiment: figures by hand, what must always hold, and tests that make no sense."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from kpitoolkit.errors import Faults
+from kpitoolkit.regression import experiments
+from kpitoolkit.regression.experiments import Design
+from tests.regression.posterior_by_hand import written
+
+OFF = Design("test_off", (0,), 4)
+MONEY = ["spend_change", "test_cost", "test_value", "test_value_error", "perfect_value", "test_net"]
+MONEY_LESS = ["log_sd", "log_sd_now", "log_sd_after", "width_now", "width_after"]
+
+
+def uncertain(channels=2, sd=0.6, draws=300, spend=100.0, size=1.0, seed=4, **changed):
+    """Return a posterior of channels that each spent the same, of returns known to a factor of exp(sd)."""
+    draw = np.random.default_rng(seed)
+    level = np.exp(np.broadcast_to(sd, channels) * stats.zscore(draw.standard_normal((draws, channels))))
+    steady = spend * draw.uniform(0.5, 1.5, (130, channels))
+    steady[-13:] = spend
+    shapes = {"carryover": 0.4, "half_saturation": draw.lognormal(0.3, 0.3, (draws, channels))} | changed
+    return written(steady * size, window=118, iroas=3 * level, revenue=2000.0 * size, **shapes)
+
+
+def money_of(found):
+    return found.table.set_index(["channel", "design", "test_periods"]).sort_index()
+
+
+def test_figures_by_hand():
+    # spend 100 a week, no carry-over, concave: the window's every week brings iROAS x 100, 200 on average
+    post = written(np.full((120, 1), 100.0), iroas=[[1.0], [3.0]], half_saturation=1.0, revenue=1000.0)
+    found = experiments.rank(post, 0.4, designs=[OFF], baseline_known=True)
+    row = found.table.iloc[0]
+    assert row["spend_change"] == -400
+    assert row["test_cost"] == pytest.approx(0.4 * 4 * 200 - 400, rel=2e-5)
+    # noise 5% of 1000, read out of four weeks of 200
+    assert row["log_sd"] == pytest.approx(50 / (200 * np.sqrt(4)), rel=2e-5)
+    # one channel and a fixed total: nothing to decide
+    assert (row["test_value"], row["perfect_value"], row["test_verdict"]) == (0, 0, "test_does_not_pay")
+    assert row["log_sd_now"] == pytest.approx(np.log(3) / 2)
+
+
+def test_a_free_budget_of_one_channel_by_hand():
+    # per week at spend x: 0.4 x 200 iROAS x / (x + 100) - x, between 70 and 130, for 52 weeks:
+    # the least where iROAS is 1, the most where it is 9, and for 5 as expected 100, where 400 x 100 / (x + 100)^2 = 1
+    post = written(np.full((120, 1), 100.0), iroas=[[1.0], [9.0]], half_saturation=1.0, revenue=1000.0)
+    spend = {"bounds": {"channel_1": (70.0, 130.0)}, "total": "free"}
+    found = experiments.rank(post, 0.4, designs=[OFF], baseline_known=True, **spend)
+
+    def weekly(iroas, x):
+        return 0.4 * 200 * iroas * x / (x + 100) - x
+
+    known = (weekly(1, 70) + weekly(9, 130)) / 2 - weekly(5, 100)
+    assert found.table["perfect_value"].iloc[0] == pytest.approx(52 * known, rel=1e-4)
+    # the truth is 0.2 or 1.8 of what is expected, read with 50 / 1000: almost perfect knowledge
+    assert found.table["test_value"].iloc[0] == pytest.approx(found.table["perfect_value"].iloc[0], rel=1e-6)
+
+
+def test_a_test_is_worth_something_but_never_more_than_perfect_knowledge():
+    table = experiments.rank(uncertain(3)).table
+    assert len(table) == 3 * len(experiments.DESIGNS["week"])
+    assert (table["test_value"] >= 0).all() and (table["test_value"] <= table["perfect_value"]).all()
+    assert table["test_value"].max() > 0.1 * table["perfect_value"].max() > 0
+    assert table["test_net"].is_monotonic_decreasing
+    assert table["rank"].tolist() == list(range(1, len(table) + 1))
+
+
+def test_less_noise_is_worth_more_and_none_is_worth_perfect_knowledge_of_a_scale():
+    # only the height of each curve is unknown: a noiseless test says all
+    post = uncertain(half_saturation=1.5, carryover=0.3)
+    values = []
+    for noise in (1e-7, 0.02, 0.1, 1e6):
+        table = experiments.rank(replace(post, noise=np.full(300, noise)), designs=[OFF]).table
+        values.append(table.set_index("channel").loc["channel_1", ["test_value", "log_sd_after", "width_after"]])
+    value, log_sd, width = pd.DataFrame(values).to_numpy().T
+    perfect = table["perfect_value"].max()
+    assert value[0] == pytest.approx(perfect, rel=0.01)
+    assert value[0] > value[1] > value[2] > value[3] >= 0
+    assert value[3] == pytest.approx(0, abs=1e-6 * perfect)
+    assert (np.diff(log_sd) > 0).all() and (np.diff(width) > 0).all()
+
+
+def test_a_channel_known_well_is_worth_testing_less_than_an_uncertain_one_of_the_same_spend():
+    table = experiments.rank(uncertain(2, sd=(0.05, 0.8), half_saturation=1.5), designs=[OFF]).table
+    known, unknown = table.set_index("channel").loc[["channel_1", "channel_2"]].itertuples()
+    assert known.test_value < 0.1 * unknown.test_value
+    assert known.perfect_value < 0.1 * unknown.perfect_value
+    assert known.log_sd_now - known.log_sd_after < 0.1 * (unknown.log_sd_now - unknown.log_sd_after)
+
+
+def test_the_currency_changes_no_answer():
+    one, other = experiments.rank(uncertain()), experiments.rank(uncertain(size=1000.0))
+    assert other.table["test_verdict"].tolist() == one.table["test_verdict"].tolist()
+    left, right = money_of(one), money_of(other)
+    assert right[MONEY_LESS].to_numpy() == pytest.approx(left[MONEY_LESS].to_numpy(), rel=1e-9)
+    assert right[MONEY].to_numpy() == pytest.approx(1000 * left[MONEY].to_numpy(), rel=1e-6, abs=1e-3)
+
+
+def test_the_same_posterior_gives_the_same_digits():
+    pd.testing.assert_frame_equal(experiments.rank(uncertain()).table, experiments.rank(uncertain()).table, rtol=0)
+
+
+def test_a_longer_test_reads_more_precisely_and_costs_more():
+    designs = [replace(OFF, periods=periods) for periods in (2, 4, 8)]
+    table = experiments.rank(uncertain(carryover=0.0), designs=designs).table
+    table = table[table["channel"] == "channel_1"].sort_values("test_periods")
+    assert (np.diff(table["log_sd"]) < 0).all()
+    assert table["test_cost"].to_numpy() == pytest.approx(table["test_cost"].iloc[0] * np.array([1, 2, 4]))
+
+
+def test_a_baseline_estimated_again_costs_precision():
+    again = money_of(experiments.rank(uncertain()))
+    known = money_of(experiments.rank(uncertain(), baseline_known=True))
+    assert (again["log_sd"] > known["log_sd"]).all()
+
+
+def test_setting_a_test_up_can_cost_more_than_it_is_worth():
+    found = experiments.rank(uncertain(), setup_cost=1e6)
+    assert set(found.table["test_verdict"]) == {"test_does_not_pay"}
+    assert "No test pays for itself" in found.findings()[0]
+    free = money_of(experiments.rank(uncertain()))
+    assert money_of(found)["test_net"].to_numpy() == pytest.approx(free["test_net"].to_numpy() - 1e6)
+
+
+def test_a_budget_that_cannot_change_makes_every_test_worthless():
+    table = experiments.rank(uncertain(), largest_change=1e-12).table
+    assert table["test_value"].to_numpy() == pytest.approx(0, abs=1e-6)
+
+
+def test_channels_that_are_off_now_are_named_and_not_tested():
+    post = uncertain()
+    silent = post.problem.spend.copy()
+    silent[-13:, 0] = 0
+    post = replace(post, problem=replace(post.problem, spend=silent))
+    found = experiments.rank(post)
+    assert found.not_tested == ("channel_1",) and set(found.table["channel"]) == {"channel_2"}
+    assert any("channel 1" in sentence for sentence in found.findings())
+    with pytest.raises(Faults, match="nothing was spent on 'channel_1'"):
+        experiments.rank(post, channels=["channel_1"])
+    silent[-13:] = 0
+    found = experiments.rank(replace(post, problem=replace(post.problem, spend=silent)))
+    assert len(found.table) == 0 and "no channel" in found.findings()[0]
+    assert len(found.shown) == 0
+    found.plot()
+
+
+def test_quarters_are_tested_by_the_quarter():
+    draw = np.random.default_rng(0)
+    spend = draw.uniform(80, 120, (26, 2))
+    post = written(spend, window=24, frequency="quarter", iroas=draw.lognormal(0, 0.8, (200, 2)))
+    found = experiments.rank(post)
+    assert found.horizon == 4 and set(found.table["test_periods"]) == {1}
+    assert "1 quarter" in found.findings()[0]
+
+
+@pytest.mark.parametrize("total", ["fixed", "free", 310.0])
+def test_readers_see_sentences_figures_and_a_picture_in_both_languages(total):
+    found = experiments.rank(uncertain(3), total=total)
+    for language in ("en", "it"):
+        sentences = found.findings(language)
+        assert len(sentences) == 4 and not any("{" in sentence for sentence in sentences)
+        assert len(found.plot(language=language).patches) >= 9
+    assert found.shown["test_net_cents"].iloc[0] == round(100 * found.table["test_net"].iloc[0])
+    assert (found.shown["interval_narrower"] >= 0).all()
+    draft = replace(found, kind="draft")
+    assert draft.findings()[0].startswith("Draft") and not found.findings()[0].startswith("Draft")
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"designs": [Design("long", (0,), 0)]}, "'long': a test of 0 periods measures nothing"),
+        ({"designs": [Design("odd", (0,), 2.5)]}, "'odd': a test of 2.5 periods"),
+        ({"designs": [Design("none", (), 4)]}, "'none': factors must be numbers"),
+        ({"designs": [Design("back", (-1,), 4)]}, "'back': factors must be numbers from zero"),
+        ({"designs": [Design("same", (1,), 4)]}, "'same': factors of 1 change no spend"),
+        ({"designs": []}, "no design is stated"),
+        ({"channels": ["chanel_1"]}, "'chanel_1' is no fitted channel. Did you mean 'channel_1'?"),
+        ({"contribution_margin_share": 0.0}, "contribution_margin_share of 0 is out of range"),
+        ({"contribution_margin_share": 1.2}, "contribution_margin_share of 1.2 is out of range"),
+        ({"horizon_weeks": 0}, "horizon_weeks of 0"),
+        ({"largest_change": np.nan}, "largest_change of nan"),
+        ({"setup_cost": -1.0}, "setup_cost of -1"),
+        ({"total": "fix"}, "total 'fix' is not one of fixed, free, nor an amount. Did you mean 'fixed'?"),
+        ({"total": 10.0}, "the bounds allow"),
+        ({"bounds": {"channel_1": (5.0, 1.0)}}, "must rise from zero"),
+        ({"bounds": {"tv": (0.0, 1.0)}}, "'tv' is no fitted channel"),
+    ],
+)
+def test_tests_that_make_no_sense_are_refused(stated, said):
+    with pytest.raises(Faults) as error:
+        experiments.rank(uncertain(), **stated)
+    assert said in str(error.value)
+
+
+def test_all_faults_come_together():
+    with pytest.raises(Faults) as error:
+        experiments.rank(uncertain(), 2.0, designs=[Design("a", (1,), 3), Design("b", (0,), -1)], channels=["x"])
+    assert len(error.value.faults) == 4

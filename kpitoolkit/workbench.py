@@ -122,7 +122,15 @@ def spend_panel(case: Case, units: widgets.Dropdown, language: str = "en") -> wi
             group_currency=stated.group_currency,
         )
         columns = (found.table, found.channels, found.controls, found.frequency)
-        return regression.fit(*columns, stated.contribution_margin_share, currency=stated.currency)
+        return regression.fit(
+            *columns,
+            stated.contribution_margin_share,
+            currency=stated.currency,
+            priors=stated.regression_priors,
+            adstock=stated.regression_adstock,
+            saturation=stated.regression_saturation,
+            draft=True,
+        )
 
     def start():
         sliders.clear()

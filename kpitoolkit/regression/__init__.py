@@ -2,5 +2,6 @@
 
 from kpitoolkit.regression.model import Regression, fit, predict
 from kpitoolkit.regression.prepare import Inputs, inputs, quarterly_inputs, weekly_inputs
+from kpitoolkit.regression.priors import Priors
 
-__all__ = ["Inputs", "Regression", "fit", "inputs", "predict", "quarterly_inputs", "weekly_inputs"]
+__all__ = ["Inputs", "Priors", "Regression", "fit", "inputs", "predict", "quarterly_inputs", "weekly_inputs"]

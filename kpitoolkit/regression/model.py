@@ -5,7 +5,7 @@ approximation for drafts. What the regression finds is "modelled": correlation t
 cause.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,8 +84,10 @@ class Regression:
 
     @property
     def shown(self) -> pd.DataFrame:
-        """The table as pages show it: money in cents, without the columns that only further figures need."""
-        return _in_cents(self.table[_SHOWN], ("spend", "contribution"))
+        """The table as pages show it: money in cents, fewer columns, and for want of a verdict the reason why."""
+        why = self.table["verdict_reason"]
+        table = self.table.assign(verdict=self.table["verdict"].where(why == "", why))
+        return _in_cents(table[_SHOWN], ("spend", "contribution"))
 
     @property
     def believed(self) -> pd.DataFrame:
@@ -128,7 +130,7 @@ def fit(
     *,
     periods: int | None = None,
     currency: str = "EUR",
-    priors: Priors | None = None,
+    priors: Priors | Mapping | None = None,
     adstock: str = "geometric",
     saturation: str = "hill",
     lift_tests: pd.DataFrame | None = None,
@@ -155,7 +157,7 @@ def fit(
         Longest window; all periods by default.
     currency : str
         Code of the amounts' currency.
-    priors : Priors, optional
+    priors : Priors or mapping of its fields, optional
         What is believed before the data; by default scale-free.
     adstock : {"geometric", "delayed"}
     saturation : {"hill", "logistic"}
@@ -179,7 +181,8 @@ def fit(
     """
     if not 0 < contribution_margin_share <= 1:
         raise Faults("regression", [f"contribution_margin_share must lie in (0, 1], not {contribution_margin_share}"])
-    channels, controls, priors = list(channels), list(controls), priors or Priors()
+    channels, controls = list(channels), list(controls)
+    priors = priors if isinstance(priors, Priors) else Priors(**(priors or {}))
     frame, window = checked(inputs, channels, controls, frequency, periods)
     unknown = [name for name in priors.channels if name not in channels]
     if unknown:
@@ -262,10 +265,10 @@ def predict(regression: Regression, spend_by_channel: dict[str, float]) -> float
     revenue = float(components.loc[components["component"] == "baseline", "contribution"].mean())
     if not spend_by_channel:
         return revenue
-    given = post.problem
-    held = np.array([float(spend_by_channel.get(name, 0.0)) for name in fitted]) / given.mean_active
-    share, _steep = curves.reach(given.saturation, held, post.half_saturation, post.slope)
-    return revenue + float(posteriors.point((posteriors.ceiling(post) * share).sum(axis=1)))
+    given, places = post.problem, [fitted.index(name) for name in spend_by_channel]
+    held = np.array([float(value) for value in spend_by_channel.values()]) / given.mean_active[places]
+    share, _steep = curves.reach(given.saturation, held, post.half_saturation[:, places], post.slope[:, places])
+    return revenue + float(posteriors.point((posteriors.ceiling(post)[:, places] * share).sum(axis=1)))
 
 
 def _in_cents(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from kpitoolkit.regression.priors import Prior, prior_table
 TOTAL = "total_media"
 SHORTEST = {"week": 104, "quarter": 16}
 SHRUNK, SILENT = 0.5, 0.8
-CERTAIN = 0.9
+LIKELY, UNLIKELY = 0.9, 0.1
 AGREEING = 1.05
 MOSTLY = 0.5
 PRIOR_DRAWS = 10_000
@@ -166,12 +166,12 @@ def verdict(row, periods: int, frequency: str) -> tuple[str, str]:
         "chains_disagree": row.r_hat >= AGREEING,  # drafts have no chains: NaN is no objection
         "data_silent": not row.shrinkage < SILENT,
         "data_faint": not row.shrinkage < SHRUNK,
-        "holds_break_even": not (probability >= CERTAIN or probability <= 1 - CERTAIN),
+        "holds_break_even": UNLIKELY < probability < LIKELY,
     }
     for reason, stands in stands_in_the_way.items():
         if stands:
             return "insufficient_data", reason
-    return ("above_break_even" if probability >= CERTAIN else "below_break_even"), ""
+    return ("above_break_even" if probability >= LIKELY else "below_break_even"), ""
 
 
 @dataclass(frozen=True)

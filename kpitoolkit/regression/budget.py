@@ -65,7 +65,8 @@ class Budget:
     scenarios : DataFrame
         plan (one of `PLANS`, or the analyst's own), channel (of `channel_off`), spend, contribution (modelled revenue
         from media), contribution_margin (after spend), gain (of margin over last quarter's plan), each with its
-        interval; probability of a gain; beyond: whether a channel moves outside what was observed.
+        interval; probability of a gain (none for last quarter's own); beyond: whether a channel moves outside what
+        was observed.
     gain : Gain
         Of the best plan over staying.
     extra : Gain or None
@@ -298,7 +299,8 @@ class _Market:
         row = {"plan": name, "channel": channel, "spend": self.ahead.periods * plan.sum()}
         row |= dict(zip(SCENARIOS[3:6], (brought.mean(), *interval(brought)), strict=True))
         row |= dict(zip(SCENARIOS[6:9], (left.mean(), *interval(left)), strict=True))
-        row |= dict(zip(SCENARIOS[9:13], (gain.mean, gain.low, gain.high, gain.probability), strict=True))
+        row |= dict(zip(SCENARIOS[9:12], (gain.mean, gain.low, gain.high), strict=True))
+        row["probability"] = np.nan if name == "as_last_quarter" else gain.probability
         room = 1e-9 * self.ahead.highest
         outside = (plan > self.ahead.highest + room) | (plan < self.ahead.lowest - room)
         return row | {"beyond": bool((outside & (np.abs(plan - self.ahead.now) > room)).any())}

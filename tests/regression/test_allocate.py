@@ -99,7 +99,7 @@ def test_straight_lines_take_the_steeper_first_and_share_what_is_equal():
     assert worth(values, found) == pytest.approx(18, rel=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_concave_curves_are_as_good_as_the_best_that_scipy_finds(seed):
     (values, slopes), low, high, total = random_problem(np.random.default_rng(seed), (0.5, 1.0))
     found = allocate(values, slopes, low, high, total)
@@ -109,7 +109,7 @@ def test_concave_curves_are_as_good_as_the_best_that_scipy_finds(seed):
     assert worth(values, found.spend) >= best * (1 - 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_s_shaped_curves_are_at_least_as_good_as_every_point_of_the_grid(seed):
     draw = np.random.default_rng(seed)
     shapes = np.column_stack([draw.lognormal(0, 0.5, 3), draw.lognormal(0, 0.5, 3), draw.uniform(1.5, 5, 3)])

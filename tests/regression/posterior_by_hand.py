@@ -1,0 +1,90 @@
+"""A posterior written down, not estimated: spend and every draw of every quantity are given."""
+
+import numpy as np
+import pandas as pd
+
+from kpitoolkit.regression import transforms
+from kpitoolkit.regression.posterior import Posterior
+from kpitoolkit.regression.priors import Priors, prior_of
+from kpitoolkit.regression.problem import LIFT_TESTS, Problem
+
+
+def written(
+    spend,
+    *,
+    iroas,
+    carryover=0.0,
+    half_saturation=1.0,
+    slope=1.0,
+    peak=0.0,
+    window=None,
+    frequency="week",
+    adstock="geometric",
+    saturation="hill",
+    channels=None,
+    kind="published",
+    r_hat=1.0,
+    revenue=1000.0,
+):
+    """Return a Posterior.
+
+    Parameters
+    ----------
+    spend : array of shape (carry-in + window, channels)
+        Currency per period.
+    iroas, carryover, half_saturation, slope, peak : arrays that broadcast to (draws, channels)
+        half_saturation in multiples of mean active spend.
+    """
+    spend = np.asarray(spend, dtype=float)
+    window = len(spend) if window is None else window
+    channels = tuple(channels or (f"channel_{place + 1}" for place in range(spend.shape[1])))
+    iroas = np.atleast_2d(np.asarray(iroas, dtype=float))
+    shape = (max(len(iroas), len(np.atleast_2d(slope)), len(np.atleast_2d(half_saturation))), len(channels))
+    ends = pd.date_range("2024-01-07", periods=window, freq="7D")
+    if frequency == "quarter":
+        ends = pd.date_range("2015-03-31", periods=window, freq="QE")
+    design = transforms.baseline_design(ends, frequency)
+    active = np.array([transforms.mean_active(column[-window:]) for column in spend.T])
+    spent = spend[-window:].sum(axis=0) / revenue
+    prior = prior_of(Priors(), channels, spent, window, list(design.columns), adstock, saturation, frequency)
+    problem = Problem(
+        channels=channels,
+        period_end=ends,
+        revenue=np.ones(window),
+        scale=revenue,
+        spend=spend / active,
+        mean_active=active,
+        spent=spent,
+        baseline=design,
+        frequency=frequency,
+        adstock=adstock,
+        saturation=saturation,
+        periods=transforms.PERIODS_OF_CARRYOVER[frequency],
+        stated=Priors(),
+        prior=prior,
+        lift_tests=pd.DataFrame(columns=LIFT_TESTS),
+    )
+    full = {
+        name: np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=float), shape))
+        for name, values in {
+            "iroas": iroas,
+            "carryover": carryover,
+            "half_saturation": half_saturation,
+            "slope": slope,
+            "peak": peak,
+        }.items()
+    }
+    full["carryover"] = np.maximum(full["carryover"], 1e-12)
+    return Posterior(
+        problem=problem,
+        kind=kind,
+        **full,
+        baseline=np.zeros((shape[0], design.shape[1])),
+        autocorrelation=np.zeros(shape[0]),
+        noise=np.full(shape[0], 0.05),
+        r_hat=np.full(len(channels), r_hat),
+        ess=np.full(len(channels), 1000.0),
+        divergences=0,
+        extended=0,
+        optima=np.zeros(4),
+    )

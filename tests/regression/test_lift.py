@@ -292,8 +292,10 @@ def test_agreement_and_conflict_are_told_in_words(without):
     assert "may be true of neither" in said[0] and said[1].endswith("The two do not contradict one another.")
     assert len(compared.findings("it")) == 2
     ax = compared.plot(language="en")
-    names = [" ".join(label.get_text().split()) for label in ax.texts]
-    assert any("measured" in name for name in names) and any("without the test" in name for name in names)
+    names = [" ".join(label.get_text().split()) for label in ax.get_yticklabels()]
+    assert names == [
+        f"{name}, {kind}" for name in ("Search", "TV") for kind in ("measured", "modelled without the test")
+    ]
     assert list(compared.shown) == [
         "channel", "first_day", "last_day", "tested", "tested_low", "tested_high",
         "modelled", "modelled_low", "modelled_high", "distance", "verdict",

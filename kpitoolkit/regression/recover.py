@@ -1,0 +1,216 @@
+"""How well would we know each return if the model were true? Simulate on the unit's own spend, refit, compare."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from kpitoolkit import plots, text
+from kpitoolkit.errors import Faults
+from kpitoolkit.regression import charts, density, estimate, returns
+from kpitoolkit.regression import posterior as posteriors
+from kpitoolkit.regression.posterior import Posterior
+
+SIMULATIONS = 20
+DRAWS = 300
+KNOWN = 0.5
+COLUMNS = ["channel", "simulations", "median_error", "covered", "decided", "decided_rightly", "answer"]
+
+
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """What refits of simulated revenue found again.
+
+    Attributes
+    ----------
+    table : DataFrame
+        channel (`total_media` first), simulations, median_error (median of ``|found / true - 1|``), covered (share of
+        90% intervals that hold the truth), decided (share of simulations with a verdict), decided_rightly (share of
+        those verdicts that are right; missing where there are none), answer (`decidable`, where at least half of the
+        simulations end in a verdict; `not_decidable`).
+    simulations : DataFrame
+        simulation, channel, true, iroas, low, high, verdict.
+    """
+
+    table: pd.DataFrame
+    simulations: pd.DataFrame
+
+    def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
+        """Draw the median error by channel."""
+        title = text.translator(language)("How far estimates lie from the truth if the model is true (median, drafts)")
+        if not len(self.table):
+            return charts.blank(ax, title, language)
+        look = {"language": language, "title": title, "value_format": "percent"}
+        return plots.bars(self.table, "channel", "median_error", ax=ax, **look)
+
+    def findings(self, language: str = "en") -> list[str]:
+        """Say how well each return would be known if the model were true, and what would stay undecided."""
+        _ = text.translator(language)
+        if not len(self.table):
+            return [_("Nothing was simulated: nothing could be modelled.")]
+        total = self.table.iloc[0]
+        said = [
+            _(
+                "If the model were true, on this very spend: all media together would be known to {error} (median "
+                "error of {n} simulations), and {covered} of their 90% intervals would hold the truth."
+            ).format(
+                error=text.percent(total["median_error"], language, 0),
+                n=text.number(int(total["simulations"]), language),
+                covered=_of(total["covered"], total["simulations"], language),
+            )
+        ]
+        sentences = {
+            "decidable": _("A verdict would be reached more often than not for {channels}."),
+            "not_decidable": _("Not decidable on these data, even if the model were true: {channels}."),
+        }
+        each = _("{channel} (error {error}, verdict in {decided})")
+        for answer, sentence in sentences.items():
+            own = self.table[self.table["answer"] == answer]
+            names = [
+                each.format(
+                    channel=text.label(row.channel, language),
+                    error=text.percent(row.median_error, language, 0),
+                    decided=_of(row.decided, row.simulations, language),
+                )
+                for row in own.itertuples()
+            ]
+            if names:
+                said.append(sentence.format(channels=", ".join(names)))
+        verdicts = self.simulations[self.simulations["verdict"].isin(returns.VERDICTS)]
+        if len(verdicts):
+            sentence = _("{right} of the {n} verdicts reached were right.")
+            right = text.number(int(verdicts["right"].sum()), language)
+            said.append(sentence.format(right=right, n=text.number(len(verdicts), language)))
+        return said
+
+
+def recover(
+    post: Posterior | None,
+    contribution_margin_share: float,
+    *,
+    simulations: int = SIMULATIONS,
+    source: str = "posterior",
+    seed: int = 0,
+) -> Recovery:
+    """Simulate revenue from known returns on the unit's own spend, refit it by drafts, and compare.
+
+    Each simulation takes one draw of every quantity, adds AR(1) errors of the drawn size and measures the lift tests
+    anew; the refit knows the prior and the simulated figures only.
+
+    Parameters
+    ----------
+    post : Posterior or None
+        None, where nothing could be fitted, gives an empty result.
+    contribution_margin_share : float in (0, 1]
+        Break-even iROAS is 1 / this.
+    simulations : int
+    source : {"posterior", "prior"}
+        Whence the true figures come: what the data leave possible, or, for the media, what was believed before them.
+    seed : int
+
+    Returns
+    -------
+    Recovery
+    """
+    if source not in ("posterior", "prior"):
+        raise Faults("recover", [f"source '{source}' is not one of posterior, prior"])
+    names = ["simulation", "channel", "true", "iroas", "low", "high", "verdict", "right"]
+    if post is None or not post.problem.channels:
+        return Recovery(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names))
+    break_even, problem = 1 / contribution_margin_share, post.problem
+    draw = np.random.default_rng(seed)
+    truths = _truths(post, simulations, source, draw)
+    media, baseline = posteriors.contributions(truths), posteriors.baseline(truths)
+    pieces = []
+    for place in range(simulations):
+        errors = autoregression(truths.autocorrelation[place], truths.noise[place], problem.window, draw)
+        revenue = (media[place].sum(axis=1) + baseline[place]) / problem.scale + errors
+        again = replace(problem, revenue=revenue, lift_tests=_measured_again(truths, place, draw))
+        found = returns.rows(estimate.draft(again, seed=seed, draws=DRAWS), break_even)
+        found = returns.judged(found, problem.window, problem.frequency)
+        true = np.array([truths.total[place], *truths.iroas[place]])
+        right = np.where(true > break_even, "above_break_even", "below_break_even") == found["verdict"]
+        pieces.append(found.assign(simulation=place, true=true, right=right)[names])
+    table = pd.concat(pieces, ignore_index=True)
+    return Recovery(_summary(table), table)
+
+
+def autoregression(rho: float, noise: float, periods: int, draw: np.random.Generator) -> np.ndarray:
+    """Draw stationary AR(1) errors: ``u_t = rho u_(t-1) + e_t`` with ``e_t ~ N(0, noise^2)``.
+
+    Examples
+    --------
+    >>> autoregression(0.5, 0.0, 3, np.random.default_rng(0)).tolist()
+    [0.0, 0.0, 0.0]
+    """
+    shocks = noise * draw.standard_normal(periods)
+    errors = np.empty(periods)
+    errors[0] = shocks[0] / np.sqrt(1 - rho**2)
+    for at in range(1, periods):
+        errors[at] = rho * errors[at - 1] + shocks[at]
+    return errors
+
+
+def _truths(post: Posterior, simulations: int, source: str, draw: np.random.Generator) -> Posterior:
+    """Return as many draws as there are simulations; media from the prior where it is asked for."""
+    chosen = draw.choice(len(post.iroas), simulations, replace=simulations > len(post.iroas))
+    names = ("iroas", "carryover", "half_saturation", "slope", "peak", "baseline", "autocorrelation", "noise")
+    truths = replace(post, **{name: getattr(post, name)[chosen] for name in names})
+    if source == "posterior":
+        return truths
+    prior = post.problem.prior
+    positions = draw.multivariate_normal(prior.mean, prior.covariance, simulations)
+    count = len(post.problem.channels)
+    fresh = {name: positions[:, at * count : (at + 1) * count] for at, name in enumerate(prior.names)}
+    back = {name: 1 / (1 + np.exp(-each)) if name == "carryover" else np.exp(each) for name, each in fresh.items()}
+    return replace(truths, **back)
+
+
+def _measured_again(truths: Posterior, place: int, draw: np.random.Generator) -> pd.DataFrame:
+    """Return the lift tests with what they would have measured in this simulation."""
+    given = truths.problem
+    tests = given.lift_tests.copy()
+    if len(tests):
+        one = {name: getattr(truths, name)[place : place + 1] for name in ("iroas", "carryover", "half_saturation")}
+        one |= {name: getattr(truths, name)[place : place + 1] for name in ("slope", "peak")}
+        true = np.log([_lifted(replace(truths, **one), test) for test in tests.itertuples()])
+        tests["iroas"] = np.exp(true + tests["log_sd"].to_numpy(dtype=float) * draw.standard_normal(len(tests)))
+    return tests
+
+
+def _lifted(one: Posterior, test) -> float:
+    """Return what a test measures: revenue that its spend brought, per unit of it, until its carry-over ended."""
+    given = one.problem
+    column, before = given.channels.index(test.channel), len(given.spend) - given.window
+    other = given.spend.copy()
+    rows = slice(before + test.first, before + test.last + 1)
+    spent = other[rows, column].sum() * given.mean_active[column]
+    other[rows, column] = 0.0
+    last = min(test.last + given.periods, given.window)
+    gone = (one.share - posteriors.reached(one, other))[0, test.first : last, column].sum()
+    return max(float(posteriors.ceiling(one)[0, column] * gone / spent), density.SMALLEST_PRESSURE)
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for channel, own in table.groupby("channel", sort=False):
+        decided = own["verdict"].isin(returns.VERDICTS)
+        rows.append(
+            {
+                "channel": channel,
+                "simulations": len(own),
+                "median_error": float((own["iroas"] / own["true"] - 1).abs().median()),
+                "covered": float(((own["low"] <= own["true"]) & (own["true"] <= own["high"])).mean()),
+                "decided": float(decided.mean()),
+                "decided_rightly": float(own.loc[decided, "right"].mean()) if decided.any() else np.nan,
+                "answer": "decidable" if decided.mean() >= KNOWN else "not_decidable",
+            }
+        )
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _of(share: float, n: float, language: str) -> str:
+    """Write a share of a few as so many of so many."""
+    sentence = text.translator(language)("{some} of {all}")
+    return sentence.format(some=text.number(round(share * n), language), all=text.number(int(n), language))

@@ -1,0 +1,177 @@
+"""Would another prior have said something else? The same data under other beliefs, and whether verdicts change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from kpitoolkit import plots, text
+from kpitoolkit.regression import charts, estimate, returns
+from kpitoolkit.regression.posterior import Posterior
+from kpitoolkit.regression.priors import Priors
+from kpitoolkit.regression.problem import believed
+
+STATED = "stated"
+COLUMNS = ["prior", "channel", "iroas", "low", "high", "probability_above_break_even", "shrinkage", "verdict"]
+DRAWS = 500
+NEGLIGIBLE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """iROAS under several priors.
+
+    Attributes
+    ----------
+    table : DataFrame
+        prior (`stated` first), channel (`total_media` first), iroas, low, high (90%), probability_above_break_even,
+        shrinkage, verdict (`above_break_even`, `below_break_even`, `insufficient_data`).
+    verdicts : DataFrame
+        channel, verdict (under the stated prior), lowest, highest (iROAS over all priors), changes (how many other
+        priors give another verdict), reversed (how many give the opposite one), answer (`holds`, `depends_on_prior`,
+        `insufficient_data`: none under the stated prior).
+    """
+
+    table: pd.DataFrame
+    verdicts: pd.DataFrame
+    break_even: float
+
+    def plot(self, ax: Axes | None = None, language: str = "en", channel: str = returns.TOTAL) -> Axes:
+        """Draw a channel's iROAS with its interval, one row a prior, beside break-even."""
+        _ = text.translator(language)
+        title = _("Modelled revenue per unit of spend under other priors, {channel} (draft fits)").format(
+            channel=text.label(channel, language)
+        )
+        rows = self.table[self.table["channel"] == channel]
+        if not len(rows):
+            return charts.blank(ax, title, language)
+        words = _("break-even {value}").format(value=text.number(self.break_even, language, 1))
+        rows = rows.assign(tone=rows["verdict"].map(charts.TONES).fillna("undecided"))
+        look = {"reference": self.break_even, "reference_label": words, "tone": "tone", "value_format": "number2"}
+        return plots.intervals(rows, "prior", "iroas", "low", "high", ax=ax, language=language, title=title, **look)
+
+    def findings(self, language: str = "en") -> list[str]:
+        """Say how far iROAS moves with the prior, which verdicts hold and which depend on it."""
+        _ = text.translator(language)
+        if not len(self.table):
+            return [_("No other prior was tried: nothing could be modelled.")]
+        total = self.verdicts.iloc[0]
+        others = self.table["prior"].nunique() - 1
+        said = [
+            _(
+                "Under {n} other priors all media together are modelled to bring {lowest} to {highest} per unit of "
+                "spend (drafts; {stated} under the stated prior)."
+            ).format(
+                n=text.number(others, language),
+                lowest=text.number(total["lowest"], language, 2),
+                highest=text.number(total["highest"], language, 2),
+                stated=text.number(self.table["iroas"].iloc[0], language, 2),
+            )
+        ]
+        sentences = {
+            "depends_on_prior": _("The verdict depends on the prior for {channels}: no decision should rest on it."),
+            "holds": _("The verdict is the same under every prior for {channels}."),
+            "insufficient_data": _("No verdict under the stated prior for {channels}."),
+        }
+        for answer, sentence in sentences.items():
+            own = self.verdicts[self.verdicts["answer"] == answer]
+            if len(own):
+                each = _("{channel} ({lowest} to {highest})")
+                names = [
+                    each.format(
+                        channel=text.label(row.channel, language),
+                        lowest=text.number(row.lowest, language, 2),
+                        highest=text.number(row.highest, language, 2),
+                    )
+                    for row in own.itertuples()
+                ]
+                said.append(sentence.format(channels=", ".join(names)))
+        return said
+
+
+def sensitivity(post: Posterior | None, contribution_margin_share: float, *, seed: int = 0) -> Sensitivity:
+    """Refit by drafts under other priors: wider, independent, half and twice the centre, no S-shaped curve.
+
+    Parameters
+    ----------
+    post : Posterior or None
+        Its problem is refitted; None, where nothing could be fitted, gives an empty result.
+    contribution_margin_share : float in (0, 1]
+        Break-even iROAS is 1 / this.
+    seed : int
+
+    Returns
+    -------
+    Sensitivity
+    """
+    break_even = 1 / contribution_margin_share
+    if post is None or not post.problem.channels:
+        names = ["channel", "verdict", "lowest", "highest", "changes", "reversed", "answer"]
+        return Sensitivity(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names), break_even)
+    pieces = []
+    for name, stated in alternatives(post.problem.stated).items():
+        given = believed(post.problem, stated)
+        found = estimate.draft(given, seed=seed, draws=DRAWS)
+        frame = returns.judged(returns.rows(found, break_even), given.window, given.frequency)
+        pieces.append(frame.assign(prior=name)[COLUMNS])
+    table = pd.concat(pieces, ignore_index=True)
+    return Sensitivity(table, _answers(table), break_even)
+
+
+def alternatives(stated: Priors) -> dict[str, Priors]:
+    """Return the stated prior and others around it, by name; those equal to the stated one are left out.
+
+    Examples
+    --------
+    >>> list(alternatives(Priors()))[:3]
+    ['stated', 'independent_1', 'independent_1_5']
+    >>> alternatives(Priors())["centre_halved"].media_share
+    0.11
+    """
+    others = {
+        "independent_1": replace(stated, common_log_sd=NEGLIGIBLE, own_log_sd=1.0),
+        "independent_1_5": replace(stated, common_log_sd=NEGLIGIBLE, own_log_sd=1.5),
+        "correlated": replace(stated, common_log_sd=0.8, own_log_sd=0.7),
+        "centre_halved": _centred(stated, 0.5),
+        "centre_doubled": _centred(stated, 2.0),
+        "slope_1": replace(stated, slope=1.0, slope_log_sd=NEGLIGIBLE, channels=_without_slopes(stated.channels)),
+    }
+    return {STATED: stated, **{name: other for name, other in others.items() if other != stated}}
+
+
+def _centred(stated: Priors, factor: float) -> Priors:
+    """Every iROAS that the prior expects, times a factor."""
+    channels = {
+        name: {key: value * factor if key == "iroas" else value for key, value in said.items()}
+        for name, said in stated.channels.items()
+    }
+    return replace(stated, media_share=min(stated.media_share * factor, 0.95), channels=channels)
+
+
+def _without_slopes(channels: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {key: value for key, value in said.items() if key not in ("slope", "slope_sd")}
+        for name, said in channels.items()
+    }
+
+
+def _answers(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether each channel's verdict stands under every prior."""
+    rows = []
+    for channel, own in table.groupby("channel", sort=False):
+        verdict, others = own["verdict"].iloc[0], own["verdict"].iloc[1:]
+        changed = others != verdict
+        answer = "insufficient_data" if verdict not in returns.VERDICTS else None
+        rows.append(
+            {
+                "channel": channel,
+                "verdict": verdict,
+                "lowest": own["iroas"].min(),
+                "highest": own["iroas"].max(),
+                "changes": int(changed.sum()),
+                "reversed": int((changed & others.isin(returns.VERDICTS)).sum()) if answer is None else 0,
+                "answer": answer or ("depends_on_prior" if changed.any() else "holds"),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,132 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kpitoolkit.errors import Faults
+from kpitoolkit.regression import estimate, posterior, recover
+from tests.regression import simulated
+
+TESTS = pd.DataFrame({"channel": ["tv"], "first": [20], "last": [40], "iroas": [1.0], "log_sd": [1e-9]})
+
+
+@pytest.fixture(scope="module")
+def post():
+    return estimate.draft(simulated.given(noise=5.0), draws=400)
+
+
+@pytest.fixture(scope="module")
+def result(post):
+    return recover.recover(post, 0.4, simulations=8, seed=1)
+
+
+def test_truth_that_speaks_is_found_again(result):
+    """Little noise: errors are small, verdicts are reached and right."""
+    table = result.table.set_index("channel")
+    assert list(table.index) == ["total_media", "search", "tv"]
+    assert (table["median_error"] < 0.2).all()
+    assert table.loc["tv", "median_error"] < 0.1
+    assert (table.loc[["search", "tv"], "decided"] > 0.7).all()
+    assert (table.loc[["search", "tv"], "decided_rightly"] == 1).all()
+    assert (table["covered"] >= 0.5).all()
+    assert table.loc["search", "answer"] == "decidable"
+
+
+def test_true_figures_are_draws_of_the_posterior(post, result):
+    own = result.simulations[result.simulations["channel"] == "tv"]
+    assert set(own["true"]) <= set(post.iroas[:, 1])
+    assert own["true"].nunique() == 8
+    totals = result.simulations[result.simulations["channel"] == "total_media"]
+    assert set(totals["true"].round(9)) <= set(post.total.round(9))
+
+
+def test_loud_data_are_not_decidable_and_it_is_said(post):
+    loud = replace(post, noise=100 * post.noise)
+    result = recover.recover(loud, 0.4, simulations=4)
+    assert (result.table["answer"] == "not_decidable").all()
+    assert result.table["median_error"].max() > 0.2
+    assert any(said.startswith("Not decidable on these data") for said in result.findings("en"))
+
+
+def test_the_same_seed_gives_the_same_digits(post):
+    first, again, other = (recover.recover(post, 0.4, simulations=2, seed=seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(first.simulations, again.simulations)
+    assert set(other.simulations["true"]).isdisjoint(again.simulations["true"])
+
+
+def test_figures_can_come_from_the_prior(post):
+    """The prior is far wider than this posterior, and its centre lies elsewhere."""
+    truths = recover._truths(post, 400, "prior", np.random.default_rng(0))
+    assert np.log(truths.iroas).std(axis=0) == pytest.approx(post.problem.prior.log_iroas_sd, rel=0.15)
+    assert np.log(truths.iroas).mean(axis=0) == pytest.approx(post.problem.prior.mean[:2], abs=0.2)
+    assert ((truths.carryover > 0) & (truths.carryover < 1)).all()
+    assert set(truths.noise) <= set(post.noise)
+    assert len(recover.recover(post, 0.4, simulations=2, source="prior").simulations) == 6
+    with pytest.raises(Faults, match="'data' is not one of posterior, prior"):
+        recover.recover(post, 0.4, source="data")
+
+
+def test_errors_have_the_stated_memory_and_size():
+    """Stationary from the first period: variance noise^2 / (1 - rho^2), autocorrelation rho."""
+    draw = np.random.default_rng(0)
+    found = np.array([recover.autoregression(0.6, 2.0, 30, draw) for _ in range(4000)])
+    assert found.var(axis=0) == pytest.approx(4 / (1 - 0.36), rel=0.12)
+    assert (found[:, 1:] * found[:, :-1]).mean() / found.var() == pytest.approx(0.6, abs=0.02)
+
+
+def test_lift_tests_are_measured_anew(post):
+    """By hand: without carry-over what a test measures is the test's share of contributions over its spend."""
+    problem = replace(post.problem, lift_tests=TESTS)
+    still = replace(post, problem=problem, carryover=np.full_like(post.carryover, 1e-9))
+    one = replace(
+        still, **{name: getattr(still, name)[:1] for name in ("iroas", "carryover", "half_saturation", "slope", "peak")}
+    )
+    brought = posterior.contributions(one)[0, 20:41, 1].sum()
+    spent = (problem.spend[-120:, 1] * problem.mean_active[1])[20:41].sum()
+    measured = recover._measured_again(still, 0, np.random.default_rng(0))
+    assert measured["iroas"].iloc[0] == pytest.approx(brought / spent, rel=1e-3)
+    assert TESTS["iroas"].iloc[0] == 1.0
+
+
+def test_a_test_measures_what_the_model_takes_it_for(post):
+    """Second way: with a test as sure as can be, the log posterior gains nothing by another iROAS of its channel."""
+    problem = replace(post.problem, lift_tests=TESTS)
+    truths = replace(post, problem=problem)
+    measured = recover._measured_again(truths, 0, np.random.default_rng(0)).assign(log_sd=0.01)
+    found = estimate.draft(replace(problem, lift_tests=measured), draws=200)
+    one = [recover._lifted(replace(found, **_draw(found, at)), TESTS.iloc[0]) for at in range(40)]
+    assert np.log(np.array(one) / measured["iroas"].iloc[0]).std() < 0.03
+    assert np.median(one) == pytest.approx(measured["iroas"].iloc[0], rel=0.02)
+
+
+def _draw(post, at):
+    return {
+        name: getattr(post, name)[at : at + 1] for name in ("iroas", "carryover", "half_saturation", "slope", "peak")
+    }
+
+
+def test_summary_by_hand():
+    rows = [
+        ("tv", 1.0, 1.1, 0.9, 1.3, "below_break_even", True), ("tv", 2.0, 1.6, 1.5, 1.8, "below_break_even", False),
+        ("tv", 1.0, 1.3, 0.8, 1.5, "insufficient_data", False), ("web", 1.0, 2.0, 0.5, 9.0, "insufficient_data", False),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["channel", "true", "iroas", "low", "high", "verdict", "right"])
+    found = recover._summary(frame).set_index("channel")
+    assert found.loc["tv", ["simulations", "median_error", "covered"]].tolist() == pytest.approx([3, 0.2, 2 / 3])
+    assert found.loc["tv", ["decided", "decided_rightly"]].tolist() == pytest.approx([2 / 3, 0.5])
+    assert found["answer"].to_dict() == {"tv": "decidable", "web": "not_decidable"}
+    assert np.isnan(found.loc["web", "decided_rightly"])
+
+
+@pytest.mark.parametrize("language", ["en", "it"])
+def test_words_and_plot(result, language):
+    said = result.findings(language)
+    assert "{" not in " ".join(said)
+    assert len(result.plot(language=language).get_yticklabels()) == 3
+
+
+def test_nothing_to_simulate_is_said():
+    result = recover.recover(None, 0.4)
+    assert result.findings("en") == ["Nothing was simulated: nothing could be modelled."]
+    assert "Nothing could be modelled." in [note.get_text() for note in result.plot().texts]

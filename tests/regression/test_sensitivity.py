@@ -1,0 +1,105 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from kpitoolkit.regression import estimate, posterior, sensitivity
+from kpitoolkit.regression.priors import Priors
+from kpitoolkit.regression.problem import believed, problem
+from tests.regression import simulated
+
+
+@pytest.fixture(scope="module")
+def post():
+    return estimate.draft(simulated.given(noise=5.0), draws=300)
+
+
+@pytest.fixture(scope="module")
+def result(post):
+    return sensitivity.sensitivity(post, 0.4)
+
+
+def test_each_prior_is_a_draft_of_its_own(post, result):
+    """Second way: fit one of them directly."""
+    assert list(result.table["prior"].unique()) == list(sensitivity.alternatives(post.problem.stated))
+    stated = sensitivity.alternatives(post.problem.stated)["centre_doubled"]
+    direct = estimate.draft(believed(post.problem, stated), draws=sensitivity.DRAWS)
+    own = result.table[result.table["prior"] == "centre_doubled"].set_index("channel")
+    assert own.loc[["search", "tv"], "iroas"].to_numpy() == pytest.approx(posterior.point(direct.iroas))
+    assert own.loc["total_media", "iroas"] == pytest.approx(posterior.point(direct.total))
+
+
+def test_data_that_speak_overrule_every_prior(result):
+    """Returns of 4 and 1 beside a break-even of 2.5, little noise."""
+    table = result.table.pivot_table("iroas", "prior", "channel")
+    assert table["search"].to_numpy() == pytest.approx(4.0, rel=0.16)
+    assert table["tv"].to_numpy() == pytest.approx(1.0, rel=0.12)
+    found = result.verdicts.set_index("channel")
+    assert found.loc["search", "answer"] == found.loc["tv", "answer"] == "holds"
+    assert (found.loc["search", "verdict"], found.loc["tv", "verdict"]) == ("above_break_even", "below_break_even")
+    assert found.loc["search", "lowest"] == table["search"].min()
+    assert found.loc["search", "highest"] == table["search"].max()
+    assert "The verdict is the same under every prior for" in " ".join(result.findings("en"))
+
+
+def test_a_channel_of_which_the_data_say_nothing_follows_its_prior():
+    """Next to nothing of TV and priors without a common factor: where the centre doubles, so does the figure."""
+    frame = simulated.frame(weeks=104, iroas=(4.0, 0.0))
+    frame["tv"] /= 1e5
+    given = problem(frame, ["search", "tv"], window=104, priors=Priors(common_log_sd=0.001, own_log_sd=1.0))
+    result = sensitivity.sensitivity(estimate.draft(given, draws=50), 0.4)
+    found = result.table.set_index(["prior", "channel"])["iroas"]
+    assert found["centre_doubled", "tv"] == pytest.approx(2 * found["stated", "tv"], rel=0.1)
+    assert found["centre_halved", "tv"] == pytest.approx(0.5 * found["stated", "tv"], rel=0.1)
+    verdicts = result.verdicts.set_index("channel")
+    assert verdicts.loc["tv", "answer"] == "insufficient_data"
+    assert "No verdict under the stated prior for" in " ".join(result.findings("en"))
+
+
+def test_alternatives_move_what_they_name():
+    stated = Priors(channels={"tv": {"iroas": 2.0, "iroas_sd": 0.3, "slope": 2.0, "slope_sd": 0.1}})
+    given = believed(simulated.given(), stated)
+    others = {name: believed(given, each).prior for name, each in sensitivity.alternatives(stated).items()}
+    centre = others["stated"].mean[:2]
+    assert others["centre_doubled"].mean[:2] == pytest.approx(centre + np.log(2))
+    assert others["centre_halved"].mean[:2] == pytest.approx(centre - np.log(2))
+    assert others["independent_1_5"].log_iroas_sd[0] == pytest.approx(1.5, rel=1e-4)
+    assert others["independent_1"].covariance[0, 0] == pytest.approx(1.0, rel=1e-4)
+    at_slope = slice(3 * 2, 4 * 2)
+    assert others["stated"].mean[at_slope] == pytest.approx(np.log([1.105, 2.0]))
+    assert others["slope_1"].mean[at_slope] == pytest.approx([0.0, 0.0])
+    assert np.diag(others["slope_1"].covariance)[at_slope].max() < 1e-5
+
+
+def test_a_prior_equal_to_the_stated_one_is_no_alternative():
+    assert "correlated" not in sensitivity.alternatives(Priors(common_log_sd=0.8, own_log_sd=0.7))
+    assert "correlated" in sensitivity.alternatives(Priors(common_log_sd=0.5))
+
+
+def test_answers_by_hand():
+    above, below, none = "above_break_even", "below_break_even", "insufficient_data"
+    said = {"tv": (above, above, above), "mail": (above, none, below), "web": (none, above, none)}
+    figures = {"tv": (3.0, 3.1, 2.9), "mail": (3.0, 2.0, 1.0), "web": (3.0, 3.5, 3.0)}
+    rows = [
+        {"channel": channel, "prior": prior, "iroas": figures[channel][at], "verdict": verdicts[at]}
+        for channel, verdicts in said.items()
+        for at, prior in enumerate(("stated", "a", "b"))
+    ]
+    found = sensitivity._answers(pd.DataFrame(rows)).set_index("channel")
+    assert found["answer"].to_dict() == {"tv": "holds", "mail": "depends_on_prior", "web": "insufficient_data"}
+    assert found["changes"].to_dict() == {"tv": 0, "mail": 2, "web": 1}
+    assert found["reversed"].to_dict() == {"tv": 0, "mail": 1, "web": 0}
+    assert found.loc["mail", ["lowest", "highest"]].tolist() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize("language", ["en", "it"])
+def test_words_and_plot(result, language):
+    assert "{" not in " ".join(result.findings(language))
+    ax = result.plot(language=language, channel="tv")
+    assert len(ax.get_yticklabels()) == result.table["prior"].nunique()
+
+
+def test_nothing_to_refit_is_said():
+    result = sensitivity.sensitivity(None, 0.4)
+    assert not len(result.table)
+    assert result.findings("en") == ["No other prior was tried: nothing could be modelled."]
+    assert "Nothing could be modelled." in [note.get_text() for note in result.plot().texts]

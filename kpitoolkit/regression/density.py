@@ -35,9 +35,11 @@ def reach(spend, window, periods, adstock, saturation, carryover, half_saturatio
     weights, moved, shifted = np.empty(periods), np.empty(periods), np.empty(periods)
     logarithm = np.log(carryover)
     total = total_moved = total_shifted = 0.0
+    # The weights are normalised in the end: counted from the nearest lag, a peak far beyond the last cannot underflow.
+    least = 0.0 if adstock == GEOMETRIC else min((peak - min(max(round(peak), 0.0), periods - 1.0)) ** 2, 1e12)
     for lag in range(periods):
         power = float(lag) if adstock == GEOMETRIC else (lag - peak) ** 2
-        weight = np.exp(power * logarithm)
+        weight = np.exp((power - least) * logarithm)
         weights[lag] = weight
         moved[lag] = power * weight * (1 - carryover)  # d carryover / d logit = c (1 - c)
         shifted[lag] = -2 * (lag - peak) * logarithm * weight * peak if adstock == DELAYED else 0.0
@@ -252,7 +254,7 @@ def log_posterior(position, gradient, revenue, spend, spent, baseline, baseline_
             for row in range(window):
                 change += by[channel, quantity, row]
             gradient[place] -= pull * (turn / lifted - change / reached[channel])
-    return value
+    return value if np.isfinite(value) else -np.inf
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from kpitoolkit.regression import density
 from kpitoolkit.regression.posterior import Posterior, baseline_draws, reached
-from kpitoolkit.regression.problem import Problem
+from kpitoolkit.regression.problem import ADSTOCKS, Problem, shaped
 
 STARTS = 4
 CHAINS, TUNE, DRAWS = 4, 200, 350
@@ -77,6 +77,28 @@ def published(given: Problem, seed: int = 0) -> Posterior:
     positions = chains.reshape(-1, chains.shape[2])
     draw = np.random.default_rng(seed)
     return _posterior(given, positions, draw, "published", r_hat, ess, divergences, extended, optima)
+
+
+def chosen(given: Problem) -> tuple[Problem, dict[str, float]]:
+    """Return the problem under the adstock of higher evidence, and the log evidence of each.
+
+    Evidence is Laplace's approximation of the marginal likelihood (MacKay, *Information Theory, Inference, and Learning
+    Algorithms*, 2003, chapter 27): how well a model foresaw the data, its freedom counted against it. The geometric
+    adstock stands unless the delayed one is more likely than not.
+    """
+    if not given.channels:
+        return given, {}
+    found = {adstock: shaped(given, adstock) for adstock in ADSTOCKS}
+    heights = {adstock: evidence(each) for adstock, each in found.items()}
+    return found[max(heights, key=heights.get)], heights
+
+
+def evidence(given: Problem) -> float:
+    """Return Laplace's log evidence, up to a constant that all models of the same revenue and baseline share."""
+    inputs = given.arrays()
+    best, optima = highest(given, inputs)
+    width = np.log(np.diag(curvature(given, best, inputs))).sum()
+    return float(optima.max() + width - 0.5 * np.linalg.slogdet(given.prior.covariance)[1])
 
 
 def highest(given: Problem, inputs: tuple | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -196,11 +196,12 @@ def _gained(spend, own, window, kind, carryover, half, slope, peak, gained):
                 slope[draw, channel], late, share, by,
             )  # fmt: skip
             total = 0.0
+            least = 0.0 if kind[0] == density.GEOMETRIC else (late - min(max(round(late), 0.0), periods - 1.0)) ** 2
             for row in range(window):
                 whole = part = 0.0
                 for lag in range(min(periods, before + row + 1)):
                     power = float(lag) if kind[0] == density.GEOMETRIC else (lag - late) ** 2
-                    weight = kept**power
+                    weight = kept ** (power - least)
                     whole += weight * spend[channel, before + row - lag]
                     part += weight * own[channel, before + row - lag]
                 if whole > 0:

@@ -187,6 +187,11 @@ def believed(given: Problem, stated: Priors) -> Problem:
     return replace(given, stated=stated, prior=prior)
 
 
+def shaped(given: Problem, adstock: str) -> Problem:
+    """Return the same problem under another adstock."""
+    return believed(replace(given, adstock=adstock), given.stated)
+
+
 def cut(given: Problem, periods: int) -> Problem:
     """Return the first `periods` of the window, in the same units, under the same prior (a rolling forecast's past)."""
     end = len(given.spend) - given.window + periods

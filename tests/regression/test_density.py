@@ -120,6 +120,16 @@ def test_far_away_is_impossible_and_not_an_error():
         assert height(found, position) == -np.inf
 
 
+def test_a_peak_far_beyond_the_last_lag_is_still_a_number():
+    found = made("delayed")
+    position = found.prior.mean.copy()
+    position[-4:-2] = 4.0
+    position[2:4] = -6.0
+    gradient = np.empty(len(position))
+    assert np.isfinite(density.log_posterior(position, gradient, *found.arrays()))
+    assert np.isfinite(gradient).all()
+
+
 def test_whitened_coordinates_give_the_same_density_and_the_turned_gradient():
     found = made()
     size = len(found.prior.mean)

@@ -17,7 +17,6 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -45,17 +44,10 @@ SCAN, COLUMNS, BY_USER = "floor: count rows per channel", "floor: read all colum
 
 def environment(peer: str) -> Path:
     """Return the interpreter of the peer's virtual environment; make it if it is not there."""
+    from tests.benchmarks.sidebyside import environments
+
     name, version, more = PEERS[peer]
-    pins = [f"{name}=={version}", *COMMON, *more]
-    folder = CACHE / f"{peer}-{hashlib.sha256(' '.join(pins).encode()).hexdigest()[:8]}"
-    if not (folder / ".ready").exists():
-        said(f"installing {', '.join(pins)}")
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [folder / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*install, *pins], check=True)
-        (folder / ".ready").touch()
-    return folder / "bin" / "python"
+    return environments.environment(peer, [f"{name}=={version}", *COMMON, *more])
 
 
 def data(name: str, task: str, **request) -> Path:
@@ -90,7 +82,9 @@ def measure(python, module: str, times: int = 1, **request) -> dict:
 
 
 def said(what: str) -> None:
-    print(f"[{datetime.datetime.now():%H:%M:%S}] {what}", file=sys.stderr, flush=True)
+    from tests.benchmarks.sidebyside import environments
+
+    environments.said(what)
 
 
 def ours(folder: Path, times: int = 1, **request) -> dict:

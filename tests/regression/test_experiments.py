@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.linalg import toeplitz
 
 from kpitoolkit.errors import Faults
 from kpitoolkit.regression import experiments
 from kpitoolkit.regression.experiments import Design
+from kpitoolkit.regression.posterior import ceiling
 from tests.regression.posterior_by_hand import written
 
 OFF = Design("test_off", (0,), 4)
@@ -68,6 +70,38 @@ def test_a_test_is_worth_something_but_never_more_than_perfect_knowledge():
     assert table["test_value"].max() > 0.1 * table["perfect_value"].max() > 0
     assert table["test_net"].is_monotonic_decreasing
     assert table["rank"].tolist() == list(range(1, len(table) + 1))
+
+
+def test_the_worth_of_a_test_equals_a_simulation_of_tests_and_budgets():
+    # by other means: weeks of revenue are drawn, read by dense algebra, beliefs reweighted, budgets tried one by one
+    draws, draw = 200, np.random.default_rng(12)
+    post = uncertain(2, sd=(0.6, 0.0), draws=draws, carryover=0.0, half_saturation=1.5)
+    post = replace(post, autocorrelation=np.full(draws, 0.4))
+    row = experiments.rank(post, 0.4, designs=[OFF]).table.set_index("channel").loc["channel_1"]
+
+    weeks, tested, trials = 52 + 4 + 12, np.arange(52, 56), 20_000
+    steady, top = 100 / post.problem.mean_active, ceiling(post)
+    weekly = top * steady / (steady + 1.5)
+    lift = np.zeros(weeks)
+    lift[tested] = -weekly[:, 0].mean()
+    noise = 0.05 * 2000.0
+    inverse = np.linalg.inv(noise**2 * toeplitz(0.4 ** np.arange(weeks)) / (1 - 0.4**2))
+    design = np.column_stack([lift, np.ones(weeks), np.arange(weeks)])
+    reader = np.linalg.solve(design.T @ inverse @ design, design.T @ inverse)[0]
+    spread = np.sqrt(reader @ np.linalg.solve(inverse, reader))
+    assert row["log_sd"] == pytest.approx(spread, rel=1e-4)
+
+    truth = draw.integers(0, draws, trials)
+    means = weekly[:, 0] / weekly[:, 0].mean()
+    heard = means[truth] + spread * draw.standard_normal(trials)
+    moved = np.linspace(-30, 30, 61)[:, None]
+    spend = np.hstack([100 + moved, 100 - moved]) / post.problem.mean_active
+    profit = 52 * 0.4 * (top[:, None, :] * spend / (spend + 1.5)).sum(axis=2)
+    weight = np.exp(-0.5 * np.square((heard[:, None] - means) / spread))
+    chosen = (weight @ profit).argmax(axis=1)
+    gained = profit[truth, chosen] - profit[truth, profit.mean(axis=0).argmax()]
+    assert row["test_value"] == pytest.approx(gained.mean(), abs=4 * gained.std() / np.sqrt(trials))
+    assert gained.mean() > 10 * gained.std() / np.sqrt(trials)
 
 
 def test_less_noise_is_worth_more_and_none_is_worth_perfect_knowledge_of_a_scale():

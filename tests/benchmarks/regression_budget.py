@@ -1,9 +1,10 @@
 """How good and how fast is the budget? Beside SciPy's SLSQP with many starts, on concave and on S-shaped curves.
 
 Curves are Hill's, five channels, bounds and totals at random (fixed seeds); SLSQP gets exact gradients and an objective
-scaled to one, the best of its starts counts. Prints its tables; nothing is written.
+scaled to one, the best of its starts counts. Then the decisions: what plans made from drafts of simulated companies
+truly gain. Prints its tables; nothing is written.
 
-    python tests/benchmarks/regression_budget.py [problems]         a minute or two on one core for 100
+    python tests/benchmarks/regression_budget.py [problems] [--companies N]       five minutes on one core
 """
 
 import argparse
@@ -125,7 +126,7 @@ def beside_every_point(problems, steps=40):
         worst = max(worst, abs(grid / best - 1))
         gained.append(worth(shape, allocate(values, slopes, low, high, total, steps=steps).spend) / best - 1)
     print(f"\n{problems} problems of 3 S-shaped channels, every point of a grid of {steps} steps tried: our best on "
-          f"the grid differs from theirs by {worst:.0e} at most; the polish adds {np.median(gained):.2%} (median) to it, "
+          f"the grid differs from theirs by {worst:.0e} at most; the polish adds {np.median(gained):.2%} (median), "
           f"{min(gained):.1e} at least.")  # fmt: skip
 
 
@@ -153,13 +154,63 @@ def over_the_draws():
                   f"{time.process_time() - started:.1f} CPU-s, {found.decision}")  # fmt: skip
 
 
+def true_margin(company, plan, after, margin):
+    """What a quarter's plan truly leaves after its spend: its 13 weeks, and what it adds to the 12 after them."""
+    from tests.benchmarks.sidebyside import companies
+
+    left = 0.0
+    for name in companies.CHANNELS:
+        spend, shape = company.spend[name].to_numpy(), company.truth.loc[name]
+        window = spend[companies.CARRY_IN :]
+        active = window[window > 0].mean()
+        ceiling = shape["contribution"] / companies.response(spend / active, shape)[companies.CARRY_IN :].sum()
+
+        def ahead(amount, active=active, spend=spend, shape=shape, name=name):
+            whole = np.concatenate([spend, np.full(13, amount), np.full(12, after[name])])
+            return companies.response(whole / active, shape)[-25:]
+
+        reached = ahead(plan[name])
+        left += margin * ceiling * (reached.sum() - ahead(0.0)[13:].sum()) - 13 * plan[name]
+    return left
+
+
+def decisions(number, margin=0.4):
+    """A row a family: what plans of simulated companies truly gain, beside what was said of them (draft fits)."""
+    from kpitoolkit.regression import estimate
+    from kpitoolkit.regression.problem import problem
+    from tests.benchmarks.sidebyside import companies
+
+    print(f"\n{number} companies a family, draft fits, margin {margin:.0%}, default bounds, last quarter's total\n")
+    columns = ["family", "best plans that truly gain", "decided to move", "of these, truly gain"]
+    columns += ["true over stated gain of these, median", "true gain inside the 90% interval, all plans"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for family in companies.FAMILIES:
+        rows = []
+        for seed in range(number):
+            company = companies.company(family, seed)
+            frame = company.frame.set_index("period_end")
+            given = problem(frame, companies.CHANNELS, companies.CONTROLS, "week", companies.WEEKS)
+            found = plan_budget(estimate.draft(given), margin)
+            now, best = (found.table.set_index("channel")[f"spend_{plan}"] / 13 for plan in ("now", "best"))
+            gained = true_margin(company, best, now, margin) - true_margin(company, now, now, margin)
+            inside = found.gain.low <= gained <= found.gain.high
+            rows.append((gained > 0, found.decision == "move", gained / found.gain.mean, inside))
+        gains, moved, ratio, inside = np.array(rows).T
+        own = moved == 1
+        shown = f"{gains[own].mean():.0%} | {np.median(ratio[own]):.2f}" if own.any() else "- | -"
+        print(f"| {family} | {gains.mean():.0%} | {moved.mean():.0%} | {shown} | {inside.mean():.0%} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("problems", nargs="?", type=int, default=100)
-    problems = parser.parse_args().problems
+    parser.add_argument("--companies", type=int, default=20, help="simulated companies a family, for the decisions")
+    asked = parser.parse_args()
+    problems = asked.problems
     beside_slsqp(problems)
     beside_every_point(min(problems, 40))
     over_the_draws()
+    decisions(asked.companies)
 
 
 if __name__ == "__main__":

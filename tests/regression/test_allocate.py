@@ -91,10 +91,12 @@ def test_an_infinite_slope_at_nothing_gets_something():
 
 
 def test_straight_lines_take_the_steeper_first_and_share_what_is_equal():
-    values = [lambda x: 2.0 * x, lambda x: 3.0 * x, lambda x: 2.0 * x]
-    slopes = [lambda x, s=s: np.full(np.shape(x), s) for s in (2.0, 3.0, 2.0)]
-    found = allocate(values, slopes, [0, 0, 0], [4, 4, 4], 7).spend
+    rises = (2.0, 3.0, 2.0, 1.0)
+    values = [lambda x, rise=rise: rise * x for rise in rises]
+    slopes = [lambda x, rise=rise: np.full(np.shape(x), rise) for rise in rises]
+    found = allocate(values, slopes, [0] * 4, [4] * 4, 7).spend
     assert found[1] == 4
+    assert found[3] == pytest.approx(0, abs=1e-12)
     assert found.sum() == pytest.approx(7, abs=1e-12)
     assert worth(values, found) == pytest.approx(18, rel=1e-12)
 

@@ -68,10 +68,9 @@ def graded(regression, language: str = "en") -> str:
             "Fair evidence for all media together on {periods} quarters, weak evidence for single channels: the data "
             "say enough about channels with {share} of the spend."
         ),
-        ("weak", "week"): _("Weak evidence: {why}. Nothing below should move a budget."),
-        ("weak", "quarter"): _("Weak evidence: {why}. Nothing below should move a budget."),
     }
-    return sentences[found.grade, frequency].format(
+    weak = _("Weak evidence: {why}. Nothing below should move a budget.")
+    return sentences.get((found.grade, frequency), weak).format(
         periods=text.number(regression.periods, language),
         share=text.percent(found.informed_share, language, 0),
         why=_why(regression, language),
@@ -113,7 +112,12 @@ def _total(regression, total: pd.Series, language: str) -> str:
             spend=_money(total["spend"], regression, language)
         )
     sentence = {
-        "": _(
+        "below_break_even": _(
+            "All media together: {iroas} of modelled revenue per {one} spent (90% interval {low} to {high}), below the "
+            "break-even of {break_even} with a probability of {chance}. {contribution} of revenue, {share}, is "
+            "modelled as brought by {spend}."
+        ),
+        "above_break_even": _(
             "All media together: {iroas} of modelled revenue per {one} spent (90% interval {low} to {high}), above the "
             "break-even of {break_even} with a probability of {chance}. {contribution} of revenue, {share}, is "
             "modelled as brought by {spend}."
@@ -124,7 +128,7 @@ def _total(regression, total: pd.Series, language: str) -> str:
             "revenue, {share}, is modelled as brought by {spend}."
         ),
     }.get(
-        total["verdict_reason"],
+        total["verdict_reason"] or total["verdict"],
         _(
             "Insufficient data to place all media together beside the break-even of {break_even}: {iroas} of modelled "
             "revenue per {one} spent, 90% interval {low} to {high}, on {spend}."
@@ -135,7 +139,7 @@ def _total(regression, total: pd.Series, language: str) -> str:
         **{name: _each(total[name], regression, language) for name in ("iroas", "low", "high")},
         one=_one(regression, language),
         break_even=_each(regression.break_even, regression, language),
-        chance=chance(total["probability_above_break_even"], language),
+        chance=_chance_of(total, language),
         contribution=_money(total["contribution"], regression, language),
         share=text.percent(total["contribution"] / revenue, language),
         spend=_money(total["spend"], regression, language),
@@ -187,16 +191,16 @@ def _channels(rows: pd.DataFrame, language: str) -> list[str]:
             "{channels}."
         ),
         "below_break_even": _(
-            "Below break-even, as modelled (in brackets the 90% interval and the probability of being above): "
+            "Below break-even, as modelled (in brackets the 90% interval and the probability of being below): "
             "{channels}."
         ),
         "holds_break_even": _(
             "Estimated, but too near break-even to call (in brackets the 90% interval and the probability of being "
             "above): {channels}."
         ),
-        "data_faint": _("Insufficient data: the data have not halved what was unknown about {channels}."),
+        "data_faint": _("Insufficient data, for they have not halved what was unknown: {channels}."),
         "data_silent": _(
-            "Insufficient data: the data said next to nothing about {channels}; the figures lean on the prior."
+            "Insufficient data, for they say next to nothing and the figures lean on the prior: {channels}."
         ),
         "chains_disagree": _("No verdict, because the sampler's chains do not agree: {channels}."),
     }
@@ -221,7 +225,7 @@ def _channel(row: pd.Series, key: str, alike: bool, language: str) -> str:
     inside += [_("before the data {prior}")] * (not alike)
     figures = {"iroas": "iroas", "low": "low", "high": "high", "prior": "prior_iroas"}
     written = {name: text.number(row[column], language, 2) for name, column in figures.items()}
-    brackets = "; ".join(inside).format(chance=chance(row["probability_above_break_even"], language), **written)
+    brackets = "; ".join(inside).format(chance=_chance_of(row, language), **written)
     return f"{text.label(row['channel'], language)} {written['iroas']} ({brackets})"
 
 
@@ -245,6 +249,12 @@ def _reason(key: str, values: dict, language: str) -> str:
         for name, value in values.items()
     }
     return sentence.format(**words)
+
+
+def _chance_of(row: pd.Series, language: str) -> str:
+    """The probability that a row's verdict is right: of lying below break-even where that is it, else above."""
+    above = row["probability_above_break_even"]
+    return chance(1 - above if row["verdict"] == "below_break_even" else above, language)
 
 
 def chance(probability: float, language: str) -> str:

@@ -435,7 +435,7 @@ def test_another_seed_differs_by_chance_and_by_no_more(inputs, result):
 def test_findings_are_whole_sentences_and_never_speak_of_cause(weeks, language):
     said = drafted(company(weeks=weeks)).findings(language)
     whole = " ".join(said).lower()
-    assert {"en": "modelled", "it": "modellat"}[language] in whole
+    assert "modell" in whole
     assert "caus" not in whole
     assert "{" not in whole
     assert "nan" not in whole.replace("finan", "")

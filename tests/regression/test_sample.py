@@ -2,8 +2,8 @@
 
 The shipped company illustrates: its stream of chance is the first that strains no channel (`kpitoolkit.sample.weeks`
 says so), and its channels share one revenue. What holds there shows that figures stay as they are, and nothing of how
-often intervals hold the truth. Over 38 streams that nobody chose, 505 of 570 channel intervals did (.886, not .90),
-with fewer than 11 of 15 in 3 of the 38; .939 of the totals did.
+often intervals hold the truth. Over the seeds 1 to 12, taken as they come, 175 of 180 channel intervals of drafts did,
+and 52 of their 54 verdicts were right; of what is published, over the seeds 1 to 6, 90 of 90, and 27 of 27.
 """
 
 import numpy as np
@@ -16,6 +16,7 @@ from kpitoolkit.sample import spec, weeks
 
 UNITS = {"retail-it": ("EUR", {"social": 0.22}), "online-eu": ("EUR", {}), "retail-uk": ("GBP", {})}
 SEEDS = (1, 2, 3, 4)
+PUBLISHED = "retail-it"
 CARRY_IN, WINDOW = 12, 156
 
 
@@ -27,7 +28,8 @@ def truth():
 def fitted(unit, currency, including_vat):
     place = parameters.workspace("sample-2026Q3", unit)
     found = regression.inputs(place, "2026Q3", currency=currency, platforms_including_vat=including_vat)
-    return found, regression.fit(found.table, found.channels, found.controls, currency=currency)
+    table = found.table, found.channels, found.controls
+    return found, regression.fit(*table, "week", 0.45, currency=currency, draft=unit != PUBLISHED)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_shipped_intervals_hold_the_truth_for_most_channels(truth, results):
         for channel, row in truth.loc[unit].iterrows():
             held.append(table.loc[channel, "low"] <= row["iroas"] <= table.loc[channel, "high"])
     assert len(held) == 15
-    assert sum(held) >= 11
+    assert sum(held) >= 13
 
 
 def weeks_of(unit, seed):
@@ -67,22 +69,61 @@ def weeks_of(unit, seed):
     return frame, made.response.set_index("channel")
 
 
-def test_intervals_hold_the_truth_of_companies_that_nobody_chose():
-    """Three units from four seeds: at least 45 of 60 intervals, seeds taken as they come.
-
-    At the measured cover of .886, 53.2 are expected. Channels of a unit err together, and so their count's variance is
-    taken as twice a binomial's: a standard deviation of 3.5, and 45 is 2.3 of these below. At a cover of .65, 39 are
-    expected, and the test fails.
-    """
-    units = [unit for unit in spec.UNITS if unit.key in UNITS]
-    held = []
-    for unit in units:
-        for seed in SEEDS:
+@pytest.fixture(scope="module")
+def drawn():
+    """Drafts of three units from four seeds, taken as they come: each channel's row beside its truth."""
+    rows = []
+    for unit in spec.UNITS:
+        for seed in SEEDS if unit.key in UNITS else ():
             frame, truth = weeks_of(unit, seed)
-            table = regression.fit(frame, list(truth.index), CONTROLS).table.set_index("channel").loc[truth.index]
-            held += ((table["low"] <= truth["iroas"]) & (truth["iroas"] <= table["high"])).tolist()
-    assert len(held) == 60
-    assert sum(held) >= 45
+            found = regression.fit(frame, list(truth.index), CONTROLS, "week", 0.45, draft=True)
+            table = found.table.set_index("channel").loc[truth.index]
+            rows.append(table.assign(truth=truth["iroas"], unit=unit.key, seed=seed))
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_intervals_hold_the_truth_of_companies_that_nobody_chose(drawn):
+    """At least 49 of 60.
+
+    At a cover of .90, 54 are expected. Channels of a unit err together, and so their count's variance is taken as twice
+    a binomial's: a standard deviation of 3.3, and 49 is 1.5 of these below. At a cover of .65, 39 are expected, and the
+    test fails. An interval that holds everything holds no truth: half of them span less than a factor of 5, where the
+    prior's span is 33.
+    """
+    assert len(drawn) == 60
+    assert ((drawn["low"] <= drawn["truth"]) & (drawn["truth"] <= drawn["high"])).sum() >= 49
+    assert (drawn["high"] / drawn["low"]).median() < 5
+    assert (drawn["prior_high"] / drawn["prior_low"]).min() > 30
+
+
+def test_returns_lie_near_the_truth_and_the_total_nearer(drawn):
+    error = np.log(drawn["iroas"] / drawn["truth"]).abs()
+    assert error.median() < 0.3
+    spent = drawn.assign(found=drawn["iroas"] * drawn["spend"], true=drawn["truth"] * drawn["spend"])
+    together = spent.groupby(["unit", "seed"])[["found", "true"]].sum()
+    assert np.log(together["found"] / together["true"]).abs().median() < min(0.2, error.median())
+
+
+def test_verdicts_are_right(drawn):
+    """Nine of ten, which is what their probability promises; and there are some."""
+    judged = drawn[drawn["verdict"] != "insufficient_data"]
+    right = (judged["verdict"] == "above_break_even") == (judged["truth"] > 1 / 0.45)
+    assert len(judged) >= 10
+    assert right.mean() >= 0.9
+
+
+def test_what_is_published_holds_the_truth_of_a_company_that_nobody_chose():
+    """One unit, the next seed: four of five channels and all media together, with chains that agree."""
+    unit = next(unit for unit in spec.UNITS if unit.key == PUBLISHED)
+    frame, truth = weeks_of(unit, max(SEEDS) + 1)
+    found = regression.fit(frame, list(truth.index), CONTROLS, "week", 0.45)
+    table = found.table.set_index("channel")
+    own = table.loc[truth.index]
+    assert ((own["low"] <= truth["iroas"]) & (truth["iroas"] <= own["high"])).sum() >= 4
+    true = (own["spend"] * truth["iroas"]).sum() / own["spend"].sum()
+    assert table.loc["total_media", "low"] <= true <= table.loc["total_media", "high"]
+    assert (table["r_hat"] < 1.05).all()
+    assert (table["ess"] > 400).all()
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -92,6 +133,11 @@ def test_shipped_return_of_all_media_lies_within_its_interval(truth, results, un
     total = results[unit][1].table.set_index("channel").loc["total_media"]
     assert total["low"] <= true <= total["high"]
     assert total["high"] - total["low"] < 3  # an interval that holds everything holds no truth
+
+
+def test_the_sample_is_a_strong_case(results):
+    for _found, result in results.values():
+        assert result.evidence.grade == "strong"
 
 
 def test_carryover_is_near_the_truth(truth, results):
@@ -108,5 +154,7 @@ def test_lumpy_sales_give_no_verdict():
     """b2b: three orders a week. Weeks without a sale are said, and nothing is decided."""
     found, result = fitted("b2b", "EUR", {})
     assert set(result.table["verdict"]) == {"insufficient_data"}
+    assert result.evidence.grade == "weak"
+    assert result.findings("en")[1].startswith("Weak evidence: ")
     assert found.empty_periods
     assert any("Nothing was sold in" in sentence for sentence in found.findings("en"))

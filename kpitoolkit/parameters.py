@@ -121,7 +121,7 @@ class Parameters(BaseModel):
     markov_order: int = Field(default=1, ge=1, le=4)
     frequency: Literal["week", "quarter"] = "week"
     regression_periods: int = Field(default=156, ge=4, le=1040)
-    regression_adstock: Literal["geometric", "delayed"] = "geometric"
+    regression_adstock: Literal["auto", "geometric", "delayed"] = "auto"
     regression_saturation: Literal["hill", "logistic"] = "hill"
     regression_priors: RegressionPriors = Field(default_factory=dict)
     regression_seed: int = Field(default=0, ge=0, le=2**32 - 1)

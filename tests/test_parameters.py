@@ -188,7 +188,7 @@ def test_the_names_of_priors_are_those_of_the_model():
             "channel 'tv': 'iroass' is not a prior. Did you mean 'iro",
         ),
         ("regression_priors: {channels: {tv: 2}}", "channels: write one block a channel"),
-        ("regression_adstock: weibull", "'regression_adstock': Input should be 'geometric' or 'delayed'"),
+        ("regression_adstock: weibull", "'regression_adstock': Input should be 'auto', 'geometric' or 'delayed'"),
         ("regression_saturation: root", "'regression_saturation'"),
         ("regression_seed: -1", "'regression_seed'"),
         ("budget_total: fix", "must be fixed (as it is today), free, or an amount above 0 per period. Did you mean"),

@@ -84,9 +84,10 @@ def chosen(given: Problem) -> tuple[Problem, dict[str, float]]:
 
     Evidence is Laplace's approximation of the marginal likelihood (MacKay, *Information Theory, Inference, and Learning
     Algorithms*, 2003, chapter 27): how well a model foresaw the data, its freedom counted against it. The geometric
-    adstock stands unless the delayed one is more likely than not.
+    adstock stands unless the delayed one is more likely than not. By quarter it always stands: what peaks within a
+    quarter is no delay.
     """
-    if not given.channels:
+    if not given.channels or given.frequency != "week":
         return given, {}
     found = {adstock: shaped(given, adstock) for adstock in ADSTOCKS}
     heights = {adstock: evidence(each) for adstock, each in found.items()}

@@ -19,9 +19,10 @@ from kpitoolkit.regression.checks import checked
 from kpitoolkit.regression.findings import findings, reason
 from kpitoolkit.regression.posterior import Posterior
 from kpitoolkit.regression.priors import Priors
-from kpitoolkit.regression.problem import problem
+from kpitoolkit.regression.problem import ADSTOCKS, problem
 from kpitoolkit.regression.returns import Evidence
 
+AUTO = "auto"
 _SHOWN = ["channel", "spend", "contribution", "iroas", "low", "high", "probability_above_break_even"]
 _SHOWN += ["roi", "mroas", "mroas_low", "mroas_high", "verdict"]
 _BELIEVED = ["channel", "prior_iroas", "prior_low", "prior_high", "iroas", "low", "high", "shrinkage", "r_hat", "ess"]
@@ -131,7 +132,7 @@ def fit(
     periods: int | None = None,
     currency: str = "EUR",
     priors: Priors | Mapping | None = None,
-    adstock: str = "geometric",
+    adstock: str = "auto",
     saturation: str = "hill",
     lift_tests: pd.DataFrame | None = None,
     seed: int = 0,
@@ -159,7 +160,8 @@ def fit(
         Code of the amounts' currency.
     priors : Priors or mapping of its fields, optional
         What is believed before the data; by default scale-free.
-    adstock : {"geometric", "delayed"}
+    adstock : {"auto", "geometric", "delayed"}
+        "auto" takes the one of higher evidence (`estimate.chosen`).
     saturation : {"hill", "logistic"}
     lift_tests : DataFrame, optional
         Experiments that enter the model: channel, first, last (rows of the window), iroas, log_sd
@@ -204,8 +206,10 @@ def fit(
         said = {name: stated for name, stated in priors.channels.items() if name in moving}
         given = problem(
             frame, moving, controls, frequency, window,
-            priors=replace(priors, channels=said), adstock=adstock, saturation=saturation, lift_tests=lift_tests,
+            priors=replace(priors, channels=said), adstock=ADSTOCKS[0] if adstock == AUTO else adstock,
+            saturation=saturation, lift_tests=lift_tests,
         )  # fmt: skip
+        given = estimate.chosen(given)[0] if adstock == AUTO else given
         post = estimate.draft(given, seed) if draft else estimate.published(given, seed)
         found = returns.rows(post, 1 / contribution_margin_share)
         contributions, media = returns.contributions(post, revenue)

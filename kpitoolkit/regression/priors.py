@@ -48,7 +48,7 @@ class Priors:
     """
 
     media_share: float = 0.22
-    common_log_sd: float = 0.8
+    common_log_sd: float = 1.2
     own_log_sd: float = 0.7
     carryover: float = 0.354
     carryover_logit_sd: float = 1.0

@@ -10,11 +10,12 @@ from tests.benchmarks.sidebyside import answers, companies, stopwatch
 
 
 def given(company):
-    """Return the problem of a company: the window's revenue, spend of the carry-in and the window, controls."""
+    """Return the problem of a company as `regression.fit` poses it: window, carry-in, controls, adstock by evidence."""
+    from kpitoolkit.regression import estimate
     from kpitoolkit.regression.problem import problem
 
     frame = company.frame.set_index("period_end")
-    return problem(frame, companies.CHANNELS, companies.CONTROLS, "week", companies.WEEKS)
+    return estimate.chosen(problem(frame, companies.CHANNELS, companies.CONTROLS, "week", companies.WEEKS))[0]
 
 
 def fit(watch, companies_of, kind="published"):

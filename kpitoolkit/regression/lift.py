@@ -26,6 +26,7 @@ FAR_APART = 2.0  # combined standard deviations
 MOST_OF = {"week": 4, "quarter": 46}  # days: a period in which the test ran as long is one of the test's
 POSITIONS = ["channel", "first", "last", "iroas", "log_sd"]
 NEEDED = ["channel", "first_day", "last_day", "iroas", "low", "high"]
+COLUMNS = [*NEEDED, "level", "source", "status", "first", "last", "sd", "log_sd", "unfinished"]
 COMPARED = ("entered", "not_positive")
 
 
@@ -134,6 +135,8 @@ def checked(
     >>> found.entered.round(3).values.tolist()
     [['tv', 4, 7, 2.0, 0.421]]
     """
+    if not len(rows):
+        return none()
     table = rows.reindex(columns=[*NEEDED, "level", "source"]).reset_index(drop=True)
     for day in ("first_day", "last_day"):
         table[day] = pd.to_datetime(table[day])
@@ -146,8 +149,7 @@ def checked(
     ends = pd.DatetimeIndex(frame.index[-window:])
     starts = ends - pd.Timedelta(days=6) if frequency == "week" else ends.to_period("Q").start_time
     places = [_placed(test, starts, ends, MOST_OF[frequency]) for test in table.itertuples()]
-    table["status"], table["first"], table["last"] = zip(*places, strict=True) if places else ((), (), ())
-    table = table.astype({"first": int, "last": int})
+    table["status"], table["first"], table["last"] = zip(*places, strict=True)
     faults = [
         f"{_named(test)}: '{test.channel}' is no channel with spend in these data.{suggest(test.channel, channels)} "
         f"Channels: {', '.join(channels)}"
@@ -165,6 +167,11 @@ def checked(
     table["log_sd"] = np.log(table["high"].astype(float) / positive) / width
     table["unfinished"] = (table["last"] + transforms.PERIODS_OF_CARRYOVER[frequency] - window).clip(lower=0)
     return LiftTests(table)
+
+
+def none() -> LiftTests:
+    """Return no tests."""
+    return LiftTests(pd.DataFrame(columns=COLUMNS))
 
 
 def modelled(post: Posterior, placed: pd.DataFrame) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What a regression takes: one row a week or a quarter, with revenue, spend by channel and controls, and no gaps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import money, parameters, plots, tables, text
 from kpitoolkit.errors import Faults, suggest
-from kpitoolkit.regression.checks import named_periods
+from kpitoolkit.regression import arrival, lift
+from kpitoolkit.regression.checks import dependent, jumps, named_periods, runs
 from kpitoolkit.regression.transforms import PERIODS_OF_CARRYOVER
 
 CONTROLS = ("price_index", "promotion_days", "holiday_days")
 MARKETING = "marketing"
-LONGEST_PAUSE_WEEKS = 3
 LATEST_START_DAYS = 10
 SMALL_WEEK = 0.2
 
@@ -30,6 +30,12 @@ class Inputs:
         window: only the spend of such rows is used).
     empty_periods : tuple of Timestamp
         Periods of the window in which nothing was sold; they count as zero.
+    unreported : tuple of Timestamp
+        Periods, carry-in included, for which no platform has a row of spend; they count as zero.
+    no_controls : bool
+        Whether controls are declared and the unit has none.
+    lift_tests : LiftTests
+        Those that the data declare, checked.
     """
 
     table: pd.DataFrame
@@ -38,75 +44,13 @@ class Inputs:
     frequency: str
     currency: str
     empty_periods: tuple[pd.Timestamp, ...] = ()
+    unreported: tuple[pd.Timestamp, ...] = ()
+    no_controls: bool = False
+    lift_tests: lift.LiftTests = field(default_factory=lift.none)
 
     def findings(self, language: str = "en") -> list[str]:
-        """Say what arrived: periods, revenue, spend, and what is missing."""
-        _ = text.translator(language)
-        window = self.table[~self.table["carry_in"]]
-        if not len(window):
-            return [_("No complete period arrived.")]
-        sentence = {
-            "week": _(
-                "{periods} weeks arrived, the last one ending on {last}: {revenue} of revenue, {spend} of spend."
-            ),
-            "quarter": _(
-                "{periods} quarters arrived, the last one ending on {last}: {revenue} of revenue, {spend} of spend."
-            ),
-        }[self.frequency]
-        amounts = {
-            "revenue": window["revenue"].sum(),
-            "spend": window[list(self.channels)].to_numpy(dtype=float).sum(),
-        }
-        said = [
-            sentence.format(
-                periods=text.number(len(window), language),
-                last=text.date(window.index[-1], language),
-                **{name: text.compact_money(round(v * 100), self.currency, language) for name, v in amounts.items()},
-            )
-        ]
-        carried = int(self.table["carry_in"].sum())
-        if carried:
-            said.append(_("{n} earlier periods give their carry-over only.").format(n=text.number(carried, language)))
-        if self.empty_periods:
-            days = ", ".join(text.date(day, language) for day in self.empty_periods[:3])
-            more = len(self.empty_periods) > 3
-            sentence = _("Nothing was sold in {n} periods, which count as zero: {days}.")
-            said.append(sentence.format(n=text.number(len(self.empty_periods), language), days=days + " …" * more))
-            said[-1] = said[-1].removesuffix(".") if more else said[-1]
-        return said + (self._pauses_of_platforms(language) if self.frequency == "week" else [])
-
-    def _pauses_of_platforms(self, language: str) -> list[str]:
-        """Say which platforms start late or pause long: the rows may be missing, or nothing was spent."""
-        _ = text.translator(language)
-        late = _(
-            "Spend on {channel} begins in the week ending on {day}, {n} weeks into the window; the weeks before count "
-            "as zero. If the export lacks them, the return of {channel} is wrong."
-        )
-        paused = _("{channel} ({n} weeks in all, the longest pause {longest} weeks up to the one ending on {day})")
-        said, pauses = [], []
-        carried = int(self.table["carry_in"].sum())
-        for channel in self.channels:
-            idle = self.table[channel] == 0
-            if idle.iloc[carried:].all():
-                continue
-            name, first = text.label(channel, language), int(np.argmin(idle))
-            if first - carried > LONGEST_PAUSE_WEEKS:
-                day, n = text.date(idle.index[first], language), text.number(first - carried, language)
-                said.append(late.format(channel=name, day=day, n=n))
-            run = runs(idle.iloc[first:])
-            long = run[(run > LONGEST_PAUSE_WEEKS) & (run.shift(-1, fill_value=0) == 0)].loc[idle.index[carried] :]
-            if len(long):
-                numbers = {"n": int(long.sum()), "longest": int(long.max())}
-                shown = {key: text.number(value, language) for key, value in numbers.items()}
-                pauses.append(paused.format(channel=name, day=text.date(long.idxmax(), language), **shown))
-        if pauses:
-            sentence = _(
-                "Spend pauses for more than {limit} weeks at a time on {channels}. These weeks count as zero: if the "
-                "export lacks them, the returns are wrong."
-            )
-            limit = text.number(LONGEST_PAUSE_WEEKS, language)
-            said.append(sentence.format(limit=limit, channels=", ".join(pauses)))
-        return said
+        """Say what arrived: periods, revenue, spend, what is missing, and which lift tests enter."""
+        return arrival.findings(self, language)
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw revenue and total spend by period."""
@@ -134,7 +78,8 @@ def inputs(
 ) -> Inputs:
     """Read the tables that a frequency needs, and prepare them.
 
-    Weeks take ledger, ad_spend, fx_rates and, where declared, controls; quarters take financials.
+    Weeks take ledger, ad_spend, fx_rates and, where declared, controls; quarters take financials; both take lift_tests
+    where these are declared.
 
     Parameters
     ----------
@@ -159,15 +104,18 @@ def inputs(
     -------
     Inputs
     """
+    optional = [name for name in ("lift_tests",) if name in tables.declared(place)]
     if frequency == "quarter":
-        frame = quarterly_inputs(tables.read(place, ["financials"])["financials"], basis, quarter, periods)
-        return Inputs(frame, (MARKETING,), (), frequency, currency)
+        found = tables.read(place, ["financials", *optional])
+        frame = quarterly_inputs(found["financials"], basis, quarter, periods)
+        experiments = _experiments(found, frame, (MARKETING,), frequency)
+        return Inputs(frame, (MARKETING,), (), frequency, currency, lift_tests=experiments)
     if frequency != "week":
         raise Faults(
             "parameters",
             [f"frequency '{frequency}' is not one of week, quarter.{suggest(frequency, ('week', 'quarter'))}"],
         )
-    names = ["ledger", "ad_spend", "fx_rates"]
+    names = ["ledger", "ad_spend", "fx_rates", *optional]
     names += ["controls"] if "controls" in tables.declared(place) else []
     found = tables.read(place, names)
     sales = {**parameters.ACCOUNTS, **(accounts or {})}["sales"]
@@ -185,8 +133,23 @@ def inputs(
     )
     controls = tuple(name for name in CONTROLS if name in frame)
     channels = tuple(name for name in frame if name not in ("revenue", "carry_in", *controls))
-    empty = tuple(frame.index[(frame["revenue"] == 0) & ~frame["carry_in"]])
-    return Inputs(frame, channels, controls, frequency, currency, empty)
+    return Inputs(
+        frame,
+        channels,
+        controls,
+        frequency,
+        currency,
+        empty_periods=tuple(frame.index[(frame["revenue"] == 0) & ~frame["carry_in"]]),
+        unreported=tuple(frame.index.difference(_week_ends(found["ad_spend"]["date"]))),
+        no_controls="controls" in names and not controls,
+        lift_tests=_experiments(found, frame, channels, frequency),
+    )
+
+
+def _experiments(found: dict, frame: pd.DataFrame, channels: Sequence[str], frequency: str) -> lift.LiftTests:
+    """Lift tests of the unit, where any are declared and there is a window to place them in."""
+    rows = found.get("lift_tests")
+    return lift.none() if rows is None or not len(frame) else lift.checked(rows, frame, channels, frequency)
 
 
 def weekly_inputs(
@@ -227,7 +190,8 @@ def weekly_inputs(
     Raises
     ------
     Faults
-        Gaps in ledger, controls or the unit's whole spend, missing rates, negative revenue, no rows at all.
+        Gaps in ledger, controls or the unit's whole spend, missing rates, negative revenue, no rows at all, levels that
+        jump as only a change of unit makes them, channels that follow from others.
     """
     faults: list[str] = []
     _first_day, last_day = parameters.quarter_bounds(quarter)
@@ -271,6 +235,11 @@ def weekly_inputs(
         repeated = controls.loc[controls["week_end"].duplicated(), "week_end"]
         if len(repeated):
             faults.append(f"controls: repeated weeks (first: {repeated.iloc[0].date()}). Keep one row each")
+    if not faults:  # figures in the wrong currency would be jumps and sums by accident
+        platforms = sorted(set(spend["platform"]))
+        faults += jumps(frame.loc[~frame["carry_in"], ["revenue"]], "ledger: ")
+        faults += jumps(frame[platforms], "ad_spend: spend on ")
+        faults += [f"ad_spend: {fault}" for fault in dependent(frame.loc[~frame["carry_in"], platforms])]
     if faults:
         raise Faults("weekly inputs", faults)
     return frame
@@ -337,7 +306,7 @@ def _pauses(revenue: pd.Series) -> list[str]:
         )
     empty = revenue == 0
     steady = revenue[revenue > 0].min() >= SMALL_WEEK * revenue[revenue > 0].median() if (revenue > 0).any() else False
-    if empty.any() and (steady or runs(empty).max() > LONGEST_PAUSE_WEEKS):
+    if empty.any() and (steady or runs(empty).max() > arrival.LONGEST_PAUSE_WEEKS):
         faults.append(f"ledger: no sales in {named_periods(revenue.index[empty])}. Export those weeks")
     return faults
 
@@ -355,23 +324,12 @@ def _missing_spend(days: pd.Series, window: pd.DatetimeIndex) -> list[str]:
             f"rows of zero where nothing was spent, or shorten regression_periods to {int((window >= first).sum())}"
         ]
     missing = pd.Series(~window.isin(known), index=window)
-    if runs(missing).max() > LONGEST_PAUSE_WEEKS:
+    if runs(missing).max() > arrival.LONGEST_PAUSE_WEEKS:
         return [
-            f"ad_spend: no row at all in {named_periods(window[missing])}, more than {LONGEST_PAUSE_WEEKS} weeks on "
-            "end. Export them, with rows of zero where nothing was spent"
+            f"ad_spend: no row at all in {named_periods(window[missing])}, more than {arrival.LONGEST_PAUSE_WEEKS} "
+            "weeks on end. Export them, with rows of zero where nothing was spent"
         ]
     return []
-
-
-def runs(marked: pd.Series) -> pd.Series:
-    """Return how long the run of marked periods is that reaches up to each period.
-
-    Examples
-    --------
-    >>> runs(pd.Series([True, True, False, True])).tolist()
-    [1, 2, 0, 1]
-    """
-    return marked.groupby((~marked).cumsum()).cumsum().astype(int)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,8 @@ import pytest
 
 from kpitoolkit import parameters, regression
 from kpitoolkit.errors import Faults
+from kpitoolkit.regression import prepare
+from kpitoolkit.regression.diagnostics import diagnose
 from kpitoolkit.regression.prepare import Inputs
 
 NETFLIX = ("Domestic Streaming", "International Streaming", "Domestic DVD")
@@ -171,6 +173,99 @@ def test_a_platform_that_pauses_long_is_said_not_refused():
     assert "si ferma per più di 3 settimane" in arrived(spend[~hole]).findings("it")[1]
 
 
+@pytest.mark.parametrize(("last", "n"), [("2026-08-16", 6), ("2026-09-20", 1)])
+def test_a_platform_whose_rows_end_early_is_said(last, n):
+    spend = tables()[1]
+    said = arrived(spend[(spend["platform"] == "search") | (spend["date"] <= last)]).findings("en")
+    weeks = "1 week before" if n == 1 else f"{n} weeks before"
+    assert len(said) == 2 and f"Spend on social ends in the week ending on {pd.Timestamp(last):%-d %b}" in said[1]
+    assert weeks in said[1]
+
+
+def test_a_platform_in_flights_may_rest_at_the_end():
+    spend = tables()[1]
+    resting = spend["date"].between("2026-07-06", "2026-07-12") | (spend["date"] > "2026-09-13")
+    assert len(arrived(spend[(spend["platform"] == "search") | ~resting]).findings("en")) == 1
+
+
+def declared(monkeypatch, periods=8, **found):
+    """Inputs of a data source that declares these tables."""
+    names = ("ledger", "ad_spend", "controls", "fx_rates")
+    given = dict(zip(names, tables(), strict=True)) | found
+    monkeypatch.setattr(prepare.tables, "declared", lambda place: set(given))
+    monkeypatch.setattr(prepare.tables, "read", lambda place, wanted: {name: given[name] for name in wanted})
+    return regression.inputs(None, "2026Q3", periods=periods)
+
+
+def test_weeks_without_a_row_of_any_platform_are_said(monkeypatch):
+    spend = tables()[1]
+    gone = spend["date"].between("2026-06-01", "2026-06-14") | (spend["date"] > "2026-09-13")
+    found = declared(monkeypatch, ad_spend=spend[~gone])
+    assert [day.strftime("%m-%d") for day in found.unreported] == ["06-07", "06-14", "09-20", "09-27"]
+    said = found.findings("en")
+    assert said[2].startswith(
+        "No platform has a row of spend in 2 weeks of the window, ending on 20 Sept 2026, 27 Sept"
+    )
+    assert said[3].startswith("Of the 12 weeks before the window, 2 have no row of spend.")
+    assert len(said) == 4  # what is said of all platforms is not said of each again
+    zeros = spend.assign(spend_cents=spend["spend_cents"].mask(gone, 0))
+    assert declared(monkeypatch, ad_spend=zeros).unreported == ()
+
+
+def test_spend_that_begins_with_the_window_is_said(monkeypatch):
+    spend = tables()[1]
+    late = spend[(spend["platform"] == "search") | (spend["date"] >= "2026-08-03")]
+    said = declared(monkeypatch, ad_spend=late).findings("en")
+    assert said[2].startswith("Spend on social is zero in every week before the window.") and len(said) == 3
+
+
+def test_controls_without_a_row_of_the_unit_are_said(monkeypatch):
+    found = declared(monkeypatch, controls=tables()[2].iloc[:0])
+    assert found.no_controls and "controls has no row of this unit" in found.findings("en")[2]
+    assert not declared(monkeypatch).no_controls
+
+
+def test_lift_tests_come_with_the_rest(monkeypatch):
+    row = {"channel": "search", "first_day": "2026-08-10", "last_day": "2026-09-06", "iroas": 2.0}
+    rows = pd.DataFrame([row | {"low": 1.0, "high": 3.0}])
+    with pytest.raises(Faults, match="'serch' is no channel"):
+        declared(monkeypatch, lift_tests=rows.assign(channel="serch"))
+    found = declared(monkeypatch, lift_tests=rows)
+    assert found.lift_tests.table["status"].tolist() == ["constant"]
+    uneven = tables()[1]
+    uneven["spend_cents"] += 10 * (np.arange(len(uneven)) % 9)
+    found = declared(monkeypatch, lift_tests=rows, ad_spend=uneven)
+    assert found.lift_tests.entered[["channel", "first", "last"]].to_numpy().tolist() == [["search", 1, 4]]
+    assert found.findings("en")[-2].startswith("1 lift test enters the model: search")
+
+
+@pytest.mark.parametrize("factor", [1000, 0.001])
+def test_spend_out_of_all_proportion_to_revenue_is_said(factor):
+    spend = tables()[1]
+    spend["spend_cents"] = spend["spend_cents"] * factor
+    found = arrived(spend).findings("en")
+    assert found[1].startswith("Spend is ") and "check the currency" in found[1]
+
+
+def test_a_change_of_unit_and_a_total_beside_its_parts_are_faults():
+    ledger, spend, controls, rates = tables()
+    draw = np.random.default_rng(5)
+    spend["spend_cents"] = (spend["spend_cents"] * draw.lognormal(0, 0.4, len(spend))).round()
+    whole = spend.groupby(["date", "currency"], as_index=False)["spend_cents"].sum().assign(platform="all")
+    late = (spend["platform"] == "social") & (spend["date"] >= "2026-08-03")
+    wrong = spend.assign(spend_cents=spend["spend_cents"].mask(late, spend["spend_cents"] * 1000))
+    with pytest.raises(Faults) as caught:
+        weekly(ledger, pd.concat([wrong, whole]), controls, rates)
+    assert [fault[:68] for fault in caught.value.faults] == [
+        "ad_spend: spend on 'social' jumps about 1,000-fold up in the period "
+    ]
+    with pytest.raises(Faults, match="spend on 'all', 'search' and 'social': each follows exactly from the others"):
+        weekly(ledger, pd.concat([spend, whole]), controls, rates)
+    cents = ledger.assign(amount_cents=ledger["amount_cents"].where(ledger["date"] < "2026-08-03", 1_000_000))
+    with pytest.raises(Faults, match="ledger: 'revenue' jumps about 100-fold up in the period ending 2026-08-09"):
+        weekly(cents[cents["account"] == "4000"], spend, controls, rates)
+
+
 def test_a_hole_in_a_steady_ledger_is_a_fault():
     ledger, spend, controls, rates = tables()
     hole = ledger["date"].between("2026-08-03", "2026-08-09")
@@ -261,12 +356,13 @@ def test_netflix_falls_into_the_trap_of_levels():
     rows = rows[rows["quarter"].between("2014Q1", "2017Q3")].dropna(subset="marketing_usd_thousand")
     series = rows.groupby("quarter")[["revenues_usd_thousand", "marketing_usd_thousand"]].first()
     growth = series / series.shift(4)
-    checks = result.diagnostics.table.set_index("check")
+    found = diagnose(result.posterior)
+    checks = found.table.set_index("check")
     assert checks.loc["correlation_of_levels", "statistic"] == pytest.approx(series.corr().iloc[0, 1])
     assert checks.loc["correlation_of_changes", "statistic"] == pytest.approx(growth.corr().iloc[0, 1])
     assert checks.loc["correlation_of_levels", "statistic"] > 0.85
     assert checks.loc["correlation_of_changes", "statistic"] < 0
-    assert any(sentence.startswith("A trap") for sentence in result.diagnostics.findings("en"))
+    assert any(sentence.startswith("A trap") for sentence in found.findings("en"))
 
 
 def test_netflix_after_the_change_of_basis_has_too_few_quarters():

@@ -144,6 +144,64 @@ def test_intervals_say_what_they_show():
     assert [dot.get_markerfacecolor() for dot in dots] == [plots.BLUE, plots.ORANGE, "white"]
 
 
+def test_intervals_follow_the_callers_judgement():
+    frame = pd.DataFrame({"channel": list("abc"), "v": [3.0, 3.0, 3.0], "lo": [2.0] * 3, "hi": [4.0] * 3})
+    frame["tone"] = ["better", "worse", "undecided"]
+    ax = plots.intervals(frame, "channel", "v", "lo", "hi", reference=2.5, tone="tone")
+    dots = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
+    assert dots == [plots.BLUE, plots.ORANGE, "white"]
+
+
+def test_what_stands_behind_an_interval_is_drawn_and_its_cut_is_marked():
+    frame = pd.DataFrame({"channel": list("abc"), "v": [3.0, 2.0, 4.0], "lo": [2.0, 1.0, 3.0], "hi": [4.0, 3.0, 5.0]})
+    frame["from"], frame["to"] = [1.5, 0.5, None], [4.5, 40.0, None]
+    ax = plots.intervals(frame, "channel", "v", "lo", "hi", behind=("from", "to"), behind_label="ritenuto prima")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ritenuto prima"]
+    first, second = ax.patches
+    assert (first.get_x(), first.get_x() + first.get_width()) == (1.5, 4.5)
+    right = ax.get_xlim()[1]
+    assert right < 6.5
+    assert second.get_x() + second.get_width() == pytest.approx(right)
+    heads = [(line.get_marker(), line.get_ydata()[0]) for line in ax.lines if line.get_marker() in "<>"]
+    assert heads == [(">", 1)]
+    assert not any(patch.get_zorder() > line.get_zorder() for patch in ax.patches for line in ax.lines)
+
+
+def curve(name, top, reach=10.0):
+    x = np.linspace(0, reach, 21)
+    data = {"of": name, "x": x, "y": top * x / (x + 3), "seen": x <= 0.7 * reach}
+    frame = pd.DataFrame(data)
+    return frame.assign(low=0.5 * frame["y"], high=1.5 * frame["y"])
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 5, 7])
+def test_panels_share_a_scale_and_tell_the_observed_apart(groups):
+    frame = pd.concat([curve(f"channel_{n}", 100.0 * (n + 1), 10.0 + n) for n in range(groups)])
+    look = {"low": "low", "high": "high", "solid": "seen", "title": "Titolo", "heading": "ricavi", "language": "it"}
+    spots = frame.iloc[[4]]
+    words_of = ("osservato", "oltre", "intervallo al 90%")
+    ax = plots.panels(frame, "x", "y", "of", words_of, points=spots, points_label="oggi", **look)
+    assert [panel.get_title(loc="left") for panel in ax.child_axes] == [f"Channel {n}" for n in range(groups)]
+    assert len({panel.get_ylim() for panel in ax.child_axes}) == 1
+    for panel, (_name, own) in zip(ax.child_axes, frame.groupby("of"), strict=True):
+        dashed, solid = panel.lines[:2]
+        assert dashed.get_linestyle() == "--"
+        assert solid.get_xdata().max() == own.loc[own["seen"], "x"].max() < dashed.get_xdata().max()
+        assert panel.get_ylim()[1] >= own["y"].max()
+    assert len(ax.child_axes[0].lines) == 3
+    texts = [*ax.texts, *ax.get_legend().get_texts()]
+    texts += [label for panel in ax.child_axes for label in (panel._left_title, *panel.get_xticklabels())]
+    ax.figure.draw_without_rendering()
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
+    inside = ax.figure.bbox
+    for place, (word, box) in enumerate(boxes):
+        assert box.x1 <= inside.x1 + 1, word
+        for other, beside in boxes[:place]:
+            across = min(box.x1, beside.x1) - max(box.x0, beside.x0)
+            down = min(box.y1, beside.y1) - max(box.y0, beside.y0)
+            assert not (across > 1 and down > 1), (word, other)
+
+
 def test_bars_match_their_rows_and_groups():
     frame = pd.DataFrame(
         {"channel": ["a", "a", "b", "b"], "model": ["first", "last"] * 2, "n": [1234.5, 2.0, None, -3.0]}

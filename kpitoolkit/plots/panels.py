@@ -63,9 +63,9 @@ def panels(
     >>> frame = pd.DataFrame({"x": [0, 1, 2], "y": [0, 2, 3], "l": [0, 1, 1], "h": [0, 3, 5]})
     >>> frame["seen"] = frame["x"] < 2
     >>> words = ("as observed", "beyond", "90%")
-    >>> ax = panels(frame.assign(of="tv"), "x", "y", "of", words, low="l", high="h", solid="seen")
+    >>> ax = panels(frame.assign(of="web"), "x", "y", "of", words, low="l", high="h", solid="seen")
     >>> [panel.get_title(loc="left") for panel in ax.child_axes]
-    ['Tv']
+    ['Web']
     """
     groups = canvas.ordered(frame[group])
     down, across = max(1, math.ceil(len(groups) / _ACROSS)), min(_ACROSS, max(1, len(groups)))
@@ -98,7 +98,7 @@ def panels(
             panel.set_title(shown, loc="left", fontsize=8.5, color=DARK, pad=3)
             unit = canvas.write_ticks(panel.yaxis, top, value_format, language, currency)
             canvas.write_ticks(panel.xaxis, top, value_format, language, currency)
-            panel.xaxis.set_major_locator(MaxNLocator(3))
+            panel.set_xticks(_clear_of_the_next(*panel.get_xlim()))
             panel.yaxis.set_major_locator(MaxNLocator(4))
             panel.tick_params(labelsize=7.5, pad=2, labelleft=column == 0)
             panel.yaxis.grid(True)
@@ -119,6 +119,12 @@ def panels(
         ax.legend(handles=handles, ncols=len(handles), **place, **look)
         written = " · ".join(part for part in (heading, unit) if part)
         return canvas.finish(ax, title, written, above_points=38)
+
+
+def _clear_of_the_next(left: float, right: float) -> list[float]:
+    """Ticks that end before the panel does, so that their figures do not touch those of the next one."""
+    ticks = MaxNLocator(4).tick_values(left, right)
+    return [tick for tick in ticks if left <= tick <= left + 0.9 * (right - left)]
 
 
 def _top(data: pd.DataFrame, value: str, high: str) -> float:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kpitoolkit import plots
 from kpitoolkit.pages import summary
 
 KPIS = pd.DataFrame(
@@ -214,6 +215,25 @@ def test_break_even_is_drawn_only_beside_a_verdict_and_one_channel_only_once():
     unspent = IROAS.head(2).assign(iroas=None, verdict="not_spent")
     assert summary.iroas_findings(unspent, [], "en") == ["Nothing spent: search."]
     assert "all media" not in summary.iroas_findings(IROAS.head(2), [], "en")[0]
+
+
+def test_what_was_believed_and_what_is_too_near_to_call_are_shown():
+    believed = IROAS.assign(
+        prior_low=0.5, prior_high=12.0, verdict_reason=["holds_break_even", "", ""], kind="published"
+    )
+    ax = summary.plot_iroas(believed, 0.4, "en")
+    assert [artist.get_text() for artist in ax.get_legend().get_texts()] == ["believed before the data"]
+    dots = [dot.get_markerfacecolor() for dot in ax.lines if dot.get_marker() == "o"]
+    assert dots == ["white", plots.BLUE, plots.ORANGE]
+    said = summary.iroas_findings(believed, [], "en")
+    assert said[0].startswith("Too near break-even to call: all media together.")
+    assert said[1] == "Modelled from spend and revenue, not proven by an experiment."
+    near = believed.assign(verdict="insufficient_data", verdict_reason="holds_break_even")
+    assert any("break-even 2.5" in artist.get_text() for artist in summary.plot_iroas(near, 0.4, "en").texts)
+    assert not summary.is_draft(believed)
+    drafted = believed.assign(kind="draft")
+    assert summary.is_draft(drafted)
+    assert summary.iroas_findings(drafted, [], "en")[1].startswith("Draft: ")
 
 
 def test_the_grade_is_marked_and_explained():

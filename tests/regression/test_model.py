@@ -457,7 +457,7 @@ def test_findings_state_the_total_with_its_chance_and_its_prior(result):
     assert f"Before the data all media together stood at €{total['prior_iroas']:.2f} per €1" in said
     assert f"is {total['roi'] * 100:+.0f}%".replace("-", "−") in said
     assert f"bring €{total['mroas']:.2f} of revenue (90% interval €{total['mroas_low']:.2f} to" in said
-    assert "Below break-even, as modelled (in brackets the 90% interval and the probability of being above): TV" in said
+    assert "Below break-even, as modelled (in brackets the 90% interval and the probability of being below): TV" in said
 
 
 def test_the_page_table_says_why_there_is_no_verdict(inputs):

@@ -32,12 +32,13 @@ def fit(watch, companies_of, kind="published"):
         posterior = watch.run(lambda company=company: estimator(given(company)), "fit")
         draws = np.column_stack([posterior.iroas, posterior.total])
         answer = {"family": family, "seed": seed, "build_cpu": 0.0}
+        answer["first_cpu"] = watch.readings["first"]["cpu"]
         answer |= {key: watch.readings["fit"][key] for key in ("cpu", "wall")}
         answer |= {key: np.asarray(getattr(posterior, key)).tolist() for key in ("r_hat", "ess", "divergences")}
         answer["point"] = point(draws).tolist()
         found.append(answer | answers.summary(draws))
     names = ("kpitoolkit", "numpy", "scipy", "numba", "pandas", "arviz")
-    return {"fits": found, "first_cpu": watch.readings["first"]["cpu"], "versions": stopwatch.versions(names)}
+    return {"fits": found, "versions": stopwatch.versions(names)}
 
 
 TASKS = {"fit": fit}

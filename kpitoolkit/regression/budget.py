@@ -21,7 +21,7 @@ from kpitoolkit.regression.estimate import LARGEST_R_HAT
 from kpitoolkit.regression.posterior import Posterior, interval
 from kpitoolkit.regression.returns import SHORTEST, TOTAL
 
-FREE, LAST_QUARTER = "free", "last_quarter"
+FREE, LAST_QUARTER = "free", "fixed"
 LARGEST_CHANGE = 0.5
 STEP = 0.2
 _ENDS = ("", "_low", "_high")
@@ -74,7 +74,7 @@ class Budget:
     decision : {"move", "stay"}
     reason : str
         Why to stay: `no_better`, `not_distinguishable`, `short`, `not_converged`, `nothing_modelled`; empty for `move`.
-    total : {"last_quarter", "stated", "free"}
+    total : {"fixed", "stated", "free"}
     method : {"marginal", "grid"}
         `allocate`'s.
     left_out : tuple of str
@@ -101,9 +101,19 @@ class Budget:
     @property
     def shown(self) -> pd.DataFrame:
         """The table as pages show it: money in cents; the interval is that of the next unit in the plan shown."""
-        frame = wording.in_cents(self.table, ("spend_now", "spend_best"))
+        moved = self.table.assign(change=self.table["spend_best"] - self.table["spend_now"])
+        frame = wording.in_cents(moved, ("spend_now", "spend_best", "change"))
         named = {"mroas_best": "mroas_at_best", "mroas_best_low": "low", "mroas_best_high": "high"}
-        kept = ["channel", "spend_now_cents", "spend_best_cents", "change", "bound", "mroas_now", *named, "verdict"]
+        kept = [
+            "channel",
+            "spend_now_cents",
+            "spend_best_cents",
+            "change_cents",
+            "bound",
+            "mroas_now",
+            *named,
+            "verdict",
+        ]
         return frame[kept].rename(columns=named)
 
     def shown_scenarios(self, language: str = "en") -> pd.DataFrame:
@@ -165,8 +175,9 @@ def plan_budget(
         None where nothing could be modelled: then the decision is to stay.
     contribution_margin_share : float in (0, 1]
         Margin before marketing.
-    total : float, "last_quarter" or "free"
-        Currency of the quarter. A free total moves only where the extra gain can itself be told from zero.
+    total : float, "fixed" or "free"
+        Currency of the quarter; fixed: as last quarter. A free total moves only where the extra gain can itself be told
+        from zero.
     largest_change : float
         By default each channel stays within this share of last quarter's spend, and within the spend that was observed
         (with its carry-over). Staying is always within the default bounds.

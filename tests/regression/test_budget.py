@@ -184,6 +184,9 @@ def test_scenarios_say_what_each_plan_brings():
     assert plans.loc["christmas", "spend"] == pytest.approx(expected)
     assert off["beyond"]
     assert not plans.loc["as_last_quarter", "beyond"]
+    own = plans[plans["plan"].isin(["proposed", "best_found"])].iloc[0]
+    assert own["contribution"] > plans.loc["as_last_quarter", "contribution"]
+    assert not own["beyond"]  # the default bounds end where observation does
     for name in ("contribution", "gain"):
         assert (plans[f"{name}_low"] <= plans[name] + 1e-9).all()
         assert (plans[name] <= plans[f"{name}_high"] + 1e-9).all()
@@ -259,7 +262,7 @@ def test_all_faults_come_at_once():
 
 
 @pytest.mark.parametrize("language", text.LANGUAGES)
-@pytest.mark.parametrize("total", ["last_quarter", "free"])
+@pytest.mark.parametrize("total", ["fixed", "free"])
 def test_findings_begin_with_the_decision_and_bear_its_number(language, total):
     found = plan_budget(certain((3.0, 1.0, 2.0), 0.3, SPEND), total=total, verdicts={"channel_2": "insufficient_data"})
     said = found.findings(language)

@@ -129,6 +129,7 @@ def spend_panel(case: Case, units: widgets.Dropdown, language: str = "en") -> wi
             priors=stated.regression_priors,
             adstock=stated.regression_adstock,
             saturation=stated.regression_saturation,
+            lift_tests=found.lift_tests.entered,
             draft=True,
         )
 

@@ -42,7 +42,7 @@ def test_a_slider_of_spend_gives_the_regressions_own_prediction(sample):
     stated = sample.units["b2b"]
     found = regression.inputs(parameters.workspace_of(sample, stated), stated.quarter, currency="EUR")
     columns = (found.table, found.channels, found.controls, "week", stated.contribution_margin_share)
-    result = regression.fit(*columns, draft=True)
+    result = regression.fit(*columns, lift_tests=found.lift_tests.entered, draft=True)
     chosen = workbench.mean_spend(result)
     usual = regression.predict(result, chosen)
     chosen[next(iter(chosen))] = 0.0

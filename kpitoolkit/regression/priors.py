@@ -54,8 +54,8 @@ class Priors:
     carryover_logit_sd: float = 1.0
     half_saturation: float = 2.5
     half_saturation_log_sd: float = 1.1
-    slope: float = 1.105
-    slope_log_sd: float = 0.4
+    slope: float = 1.35
+    slope_log_sd: float = 0.5
     peak: float = 1.5
     peak_log_sd: float = 0.5
     intercept_sd: float = 0.5

@@ -17,12 +17,12 @@ from kpitoolkit.errors import Faults, suggest
 from kpitoolkit.regression import curves, information, transforms
 from kpitoolkit.regression import experiments_wording as wording
 from kpitoolkit.regression.allocate import check_bounds
+from kpitoolkit.regression.budget import FREE, LARGEST_CHANGE, LAST_QUARTER, default_bounds
 from kpitoolkit.regression.posterior import Posterior, ceiling, point, reached
 
 HORIZON_WEEKS = 52
 BEFORE = {"week": 52, "quarter": 8}
-LARGEST_CHANGE = 0.30
-TOTALS = ("fixed", "free")
+TOTALS = (LAST_QUARTER, FREE)
 STEPS = 160
 CERTAIN = 2.0
 TABLE = ["rank", "channel", "design", "test_periods", "spend_change", "log_sd", "test_cost", "test_value"]
@@ -151,9 +151,9 @@ def rank(
     designs: Sequence[Design] | None = None,
     channels: Sequence[str] | None = None,
     horizon_weeks: int = HORIZON_WEEKS,
-    total: float | str = "fixed",
+    total: float | str = LAST_QUARTER,
     largest_change: float = LARGEST_CHANGE,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
+    bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
     baseline_known: bool = False,
     setup_cost: float = 0.0,
     currency: str = "EUR",
@@ -178,12 +178,12 @@ def rank(
         To be tested; by default all that are spent on now.
     horizon_weeks : int
         For how long the budget chosen after the test runs (quarters: rounded to whole ones).
-    total : {"fixed", "free"} or float
-        Of that budget: as now, free, or currency per period.
+    total : float, "fixed" or "free"
+        Of that budget: currency of a quarter, as now (`fixed`), or free.
     largest_change : float
         Share by which a channel's spend may move from now, up or down, within what was observed.
-    bounds : mapping of str to (float, float), optional
-        Lowest and highest spend of a channel instead, currency per period.
+    bounds : mapping of str to (low, high), optional
+        Currency of a quarter, in place of these for a channel; None keeps one end. All as `budget.plan_budget` has it.
     baseline_known : bool
         Whether the test's baseline is known rather than estimated again: from a control region, say.
     setup_cost : float from 0
@@ -210,8 +210,11 @@ def rank(
     _check(designs, channels, spent, amounts, bounds or {}, total)
     tested = [name for name in problem.channels if spent[name] and (channels is None or name in channels)]
     horizon = _horizon(horizon_weeks, problem.frequency)
-    budget = _budget(post, now, largest_change, bounds or {})
-    rows, together = [], budget["spend"].sum() if total == "fixed" else np.nan if total == "free" else float(total)
+    budget = _budget(post, largest_change, bounds or {})
+    quarter = curves.HORIZON[problem.frequency]
+    together = {LAST_QUARTER: budget["spend"].sum(), FREE: np.nan}.get(total, total)
+    together = float(together if total in TOTALS else together / quarter)
+    rows = []
     if tested:
         profits, best = _decision(post, budget, together, horizon, contribution_margin_share)
         given = {name: _known(post, profits, problem.channels.index(name)) for name in tested}
@@ -267,15 +270,20 @@ def _horizon(weeks: float, frequency: str) -> int:
     return max(1, round(weeks if frequency == "week" else weeks / 13))
 
 
-def _budget(post: Posterior, now: np.ndarray, change: float, bounds: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
-    """Spend now and its bounds: what was observed, at most `change` away. Today's spend is always allowed."""
-    lowest, highest = curves.observed(post) if len(now) else (now, now)
-    low, high = np.maximum(lowest, (1 - change) * now), np.minimum(highest, (1 + change) * now)
-    low, high = np.clip(low, 0, now), np.maximum(high, now)
-    frame = pd.DataFrame({"channel": post.problem.channels, "spend": now, "low": low, "high": high})
-    for name, (least, most) in bounds.items():
-        frame.loc[frame["channel"] == name, ["low", "high"]] = least, most
-    return frame
+def _budget(post: Posterior, change: float, bounds: Mapping) -> pd.DataFrame:
+    """Spend now and its bounds, currency per period."""
+    names = post.problem.channels
+    if not names:
+        return pd.DataFrame(columns=["channel", "spend", "low", "high"])
+    ahead = curves.forward(post, tail=False)
+    low, high = default_bounds(ahead, change)
+    for name, ends in bounds.items():
+        place = names.index(name)
+        low[place], high[place] = (
+            kept if end is None else end / ahead.periods
+            for end, kept in zip(ends, (low[place], high[place]), strict=True)
+        )
+    return pd.DataFrame({"channel": names, "spend": ahead.now, "low": low, "high": high})
 
 
 def _decision(post: Posterior, budget: pd.DataFrame, total: float, horizon: int, margin: float):
@@ -381,7 +389,8 @@ def _check(designs, channels, spent, amounts, bounds, total) -> None:
         if not spent.get(name, True):
             faults.append(f"nothing was spent on '{name}' in the window's last quarter: no spend to change")
     for name, (least, most) in bounds.items():
-        if not 0 <= least <= most < np.inf:
+        lowest, highest = 0.0 if least is None else least, np.inf if most is None else most
+        if not 0 <= lowest <= highest or most == np.inf:
             faults.append(f"the bounds of '{name}' must rise from zero, not {least} to {most}")
     if faults:
         raise Faults("experiments", faults)

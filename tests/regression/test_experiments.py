@@ -51,7 +51,7 @@ def test_a_free_budget_of_one_channel_by_hand():
     # per week at spend x: 0.4 x 200 iROAS x / (x + 100) - x, between 70 and 130, for 52 weeks:
     # the least where iROAS is 1, the most where it is 9, and for 5 as expected 100, where 400 x 100 / (x + 100)^2 = 1
     post = written(np.full((120, 1), 100.0), iroas=[[1.0], [9.0]], half_saturation=1.0, revenue=1000.0)
-    spend = {"bounds": {"channel_1": (70.0, 130.0)}, "total": "free"}
+    spend = {"bounds": {"channel_1": (13 * 70.0, 13 * 130.0)}, "total": "free"}
     found = experiments.rank(post, 0.4, designs=[OFF], baseline_known=True, **spend)
 
     def weekly(iroas, x):
@@ -77,7 +77,7 @@ def test_the_worth_of_a_test_equals_a_simulation_of_tests_and_budgets():
     draws, draw = 200, np.random.default_rng(12)
     post = uncertain(2, sd=(0.6, 0.0), draws=draws, carryover=0.0, half_saturation=1.5)
     post = replace(post, autocorrelation=np.full(draws, 0.4))
-    row = experiments.rank(post, 0.4, designs=[OFF]).table.set_index("channel").loc["channel_1"]
+    row = experiments.rank(post, 0.4, designs=[OFF], largest_change=0.3).table.set_index("channel").loc["channel_1"]
 
     weeks, tested, trials = 52 + 4 + 12, np.arange(52, 56), 20_000
     steady, top = 100 / post.problem.mean_active, ceiling(post)
@@ -153,6 +153,13 @@ def test_a_baseline_estimated_again_costs_precision():
     assert (again["log_sd"] > known["log_sd"]).all()
 
 
+def test_a_bound_that_is_left_out_keeps_its_default():
+    usual = experiments.rank(uncertain()).budget.set_index("channel")
+    stated = experiments.rank(uncertain(), bounds={"channel_2": (None, 13 * 101.0)}).budget.set_index("channel")
+    assert stated.loc["channel_1"].tolist() == usual.loc["channel_1"].tolist()
+    assert stated.loc["channel_2"].tolist() == [*usual.loc["channel_2", ["spend", "low"]], 101.0]
+
+
 def test_setting_a_test_up_can_cost_more_than_it_is_worth():
     found = experiments.rank(uncertain(), setup_cost=1e6)
     assert set(found.table["test_verdict"]) == {"test_does_not_pay"}
@@ -192,7 +199,7 @@ def test_quarters_are_tested_by_the_quarter():
     assert "1 quarter" in found.findings()[0]
 
 
-@pytest.mark.parametrize("total", ["fixed", "free", 310.0])
+@pytest.mark.parametrize("total", ["fixed", "free", 13 * 310.0])
 def test_readers_see_sentences_figures_and_a_picture_in_both_languages(total):
     found = experiments.rank(uncertain(3), total=total)
     for language in ("en", "it"):
@@ -220,9 +227,13 @@ def test_readers_see_sentences_figures_and_a_picture_in_both_languages(total):
         ({"horizon_weeks": 0}, "horizon_weeks of 0"),
         ({"largest_change": np.nan}, "largest_change of nan"),
         ({"setup_cost": -1.0}, "setup_cost of -1"),
-        ({"total": "fix"}, "total 'fix' is not one of fixed, free, nor an amount. Did you mean 'fixed'?"),
+        (
+            {"total": "fixe"},
+            "total 'fixe' is not one of fixed, free, nor an amount. Did you mean 'fixed'?",
+        ),
         ({"total": 10.0}, "the bounds allow"),
         ({"bounds": {"channel_1": (5.0, 1.0)}}, "must rise from zero"),
+        ({"bounds": {"channel_1": (None, np.inf)}}, "must rise from zero"),
         ({"bounds": {"tv": (0.0, 1.0)}}, "'tv' is no fitted channel"),
     ],
 )

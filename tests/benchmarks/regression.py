@@ -33,7 +33,7 @@ PINS = (
 )
 VARIANTS = [(saturation, priors) for priors in ("recommended", "default") for saturation in ("logistic", "hill")]
 VARIANT = VARIANTS[0]
-FIRST_SEED, FIRST_OF_CHOICE = 1000, 900
+FIRST_SEED, FIRST_OF_CHOICE = 3000, 900
 OURS, PEER = "kpitoolkit", "PyMC-Marketing"
 R_HAT = {OURS: 1.05, PEER: 1.05}
 AIM = {"in family": (0.87, 0.93), "outside": (0.80, 1.0), "of the peer's CPU": 0.1, "CPU": 3.0}

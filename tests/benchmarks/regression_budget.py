@@ -4,7 +4,7 @@ Curves are Hill's, five channels, bounds and totals at random (fixed seeds); SLS
 scaled to one, the best of its starts counts. Then the decisions: what plans made from drafts of simulated companies
 truly gain. Prints its tables; nothing is written.
 
-    python tests/benchmarks/regression_budget.py [problems] [--companies N]       five minutes on one core
+    python tests/benchmarks/regression_budget.py [problems] [--companies N] [--fit published]    minutes on one core
 """
 
 import argparse
@@ -174,13 +174,13 @@ def true_margin(company, plan, after, margin):
     return left
 
 
-def decisions(number, margin=0.4):
-    """A row a family: what plans of simulated companies truly gain, beside what was said of them (draft fits)."""
+def decisions(number, fit="draft", margin=0.4):
+    """A row a family: what plans of simulated companies truly gain, beside what was said of them."""
     from kpitoolkit.regression import estimate
     from kpitoolkit.regression.problem import problem
     from tests.benchmarks.sidebyside import companies
 
-    print(f"\n{number} companies a family, draft fits, margin {margin:.0%}, default bounds, last quarter's total\n")
+    print(f"\n{number} companies a family, {fit} fits, margin {margin:.0%}, default bounds, last quarter's total\n")
     columns = ["family", "best plans that truly gain", "decided to move", "of these, truly gain"]
     columns += ["true over stated gain of these, median", "true gain inside the 90% interval, all plans"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
@@ -190,7 +190,7 @@ def decisions(number, margin=0.4):
             company = companies.company(family, seed)
             frame = company.frame.set_index("period_end")
             given = problem(frame, companies.CHANNELS, companies.CONTROLS, "week", companies.WEEKS)
-            found = plan_budget(estimate.draft(given), margin)
+            found = plan_budget(getattr(estimate, fit)(given), margin)
             now, best = (found.table.set_index("channel")[f"spend_{plan}"] / 13 for plan in ("now", "best"))
             gained = true_margin(company, best, now, margin) - true_margin(company, now, now, margin)
             inside = found.gain.low <= gained <= found.gain.high
@@ -205,12 +205,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("problems", nargs="?", type=int, default=100)
     parser.add_argument("--companies", type=int, default=20, help="simulated companies a family, for the decisions")
+    parser.add_argument("--fit", choices=("draft", "published"), default="draft", help="of these companies")
     asked = parser.parse_args()
     problems = asked.problems
     beside_slsqp(problems)
     beside_every_point(min(problems, 40))
     over_the_draws()
-    decisions(asked.companies)
+    decisions(asked.companies, asked.fit)
 
 
 if __name__ == "__main__":

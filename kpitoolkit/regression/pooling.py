@@ -164,8 +164,8 @@ def pool(summaries: Mapping[str, pd.DataFrame]) -> Pooling:
     ...     low, high = np.exp(mean - 1.645 * sd), np.exp(mean + 1.645 * sd)
     ...     return pd.DataFrame([row | {"iroas": np.exp(mean + sd**2 / 2), "low": low, "high": high}])
     >>> found = pool({"it": one(0.9, 0.6), "uk": one(0.4, 0.2), "fr": one(0.5, 0.2)})
-    >>> found.table[["unit", "own_iroas", "others_iroas", "iroas"]].round(2).values.tolist()[0]
-    ['it', 2.94, 1.59, 2.57]
+    >>> found.table[["unit", "own_iroas", "others_iroas", "iroas"]].round(1).values.tolist()[0]
+    ['it', 2.9, 1.6, 2.6]
     """
     units = {unit: _read(unit, frame) for unit, frame in summaries.items()}
     agreeing = {unit: read.channels[read.agrees] for unit, read in units.items()}

@@ -6,7 +6,7 @@ of one family are a process of their own; CPU seconds count all threads. What th
 
     python tests/benchmarks/regression.py --seeds 1 --no-peers                     the toolkit alone, a minute
     python tests/benchmarks/regression.py --fresh --write docs/regression-benchmark.md
-    python tests/benchmarks/regression.py --choose                                 which of the peer's variants to use
+    python tests/benchmarks/regression.py --choose                                 which of the peer's variants is used
 
 Seeds below 900 are for trying things out on, 900 and above for `--choose`, 1000 and above for the published run: no
 default of either side was chosen on those. `regression_coverage.py --write` puts its own section into the same file.
@@ -31,7 +31,7 @@ PINS = (
     *("pymc-marketing==1.3.0", "nutpie==0.16.11", "pymc==6.3.2", "pytensor==3.3.7", "numba==0.68.0"),
     *("arviz==1.3.0", "numpy==2.4.6", "pandas==3.1.1"),
 )
-VARIANTS = [(saturation, priors) for priors in ("recommended", "default") for saturation in ("logistic", "hill")]
+VARIANTS = [("logistic", "recommended"), ("hill", "recommended"), ("logistic", "default")]
 VARIANT = VARIANTS[0]
 FIRST_SEED, FIRST_OF_CHOICE = 3000, 900
 OURS, PEER = "kpitoolkit", "PyMC-Marketing"
@@ -269,7 +269,7 @@ def run(asked):
     from tests.benchmarks.sidebyside import companies, environments
 
     families = asked.families or list(companies.FAMILIES)
-    wanted = {name: [[name, asked.first_seed + each] for each in range(asked.seeds)] for name in families}
+    wanted = {name: [[name, asked.first_seed + each] for each in range(asked.seeds or SEEDS)] for name in families}
     jobs = [(OURS, name) for name in families]
     jobs = ([] if asked.no_peers else [(PEER, name) for name in families]) + jobs
 
@@ -292,12 +292,12 @@ def run(asked):
 
 
 def choose(asked):
-    """Return a table of the peer's variants on seeds that nothing else uses."""
+    """Return lines that compare the peer's variants on seeds that nothing else uses."""
     from tests.benchmarks.sidebyside import companies
 
     rows = []
     for variant in VARIANTS:
-        wanted = [[name, FIRST_OF_CHOICE + each] for name in companies.FAMILIES for each in range(asked.seeds)]
+        wanted = [[name, FIRST_OF_CHOICE + each] for name in companies.FAMILIES for each in range(asked.seeds or 1)]
         fits, _versions, _anew = peer_fits(wanted, variant, asked.fresh)
         best = measures(scored(PEER, fits)).loc["all"]
         figures = [f"{best[column]:.2f}" for column in ("error", "rmse", 0.9, "in order", "cpu", "build")]
@@ -327,7 +327,7 @@ def written(path, lines, mark):
 def main():
     """Measure what is asked for; print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="companies of each family")
+    parser.add_argument("--seeds", type=int, help=f"companies of each family: {SEEDS}, or 1 to choose")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--families", type=lambda text: text.split(","))
     parser.add_argument("--no-peers", action="store_true", help="the toolkit alone")
@@ -340,7 +340,10 @@ def main():
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if asked.choose:
-        print("\n".join(choose(asked)))
+        text = choose(asked)
+        print("\n".join(text))
+        if asked.write:
+            written(asked.write, text, "choice")
         return
     lines, versions, anew = run(asked)
     found = {"ours": measures(lines[OURS].drop(columns=["relative mean", "log mean", "relative median", "log median"]))}

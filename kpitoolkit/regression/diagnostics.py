@@ -30,7 +30,7 @@ LAGS = {"week": 4, "quarter": 1}
 WHOLE = ("r_squared", "durbin_watson", "ljung_box", "breusch_pagan", "rolling_origin")
 WHOLE += ("future_spend", "budget_follows_demand", "correlation_of_levels", "correlation_of_changes")
 WHOLE += ("baseline_below_zero", "optima", "divergences")
-BY_CHANNEL = ("vif", "channel_out_of_sample", "shrinkage", "r_hat", "ess")
+BY_CHANNEL = ("vif", "channel_out_of_sample", "own_data", "r_hat", "ess")
 COLUMNS = ["check", "channel", "statistic", "p_value", "verdict"]
 
 
@@ -63,9 +63,15 @@ class Diagnostics:
         """Return what the checks say in sentences, what needs a closer look before what is in order."""
         return diagnostics_wording.findings(self.table, language)
 
-    def shown(self, language: str = "en") -> pd.DataFrame:
-        """The table as pages show it: figures and p-values in words, so that none is written 0.000."""
-        return diagnostics_wording.shown(self.table, language)
+    def shown(self, language: str = "en", worst: bool = False) -> pd.DataFrame:
+        """The table as pages show it: figures and p-values in words, so that none is written 0.000.
+
+        Parameters
+        ----------
+        worst : bool
+            One row a check: of several channels the one that most needs a closer look.
+        """
+        return diagnostics_wording.shown(diagnostics_wording.worst(self.table) if worst else self.table, language)
 
 
 def diagnose(post: Posterior | None, *, seed: int = 0) -> Diagnostics:
@@ -104,7 +110,7 @@ def diagnose(post: Posterior | None, *, seed: int = 0) -> Diagnostics:
         *_levels_and_changes(problem),
         *_overlap(problem.baseline, media),
         *_without_each(problem.channels, errors),
-        *_shrinkage(post),
+        *_own_data(post),
         _baseline_below_zero(post),
         *_sampler(post),
     ]
@@ -120,14 +126,20 @@ def not_diagnosed() -> Diagnostics:
     return Diagnostics(table.assign(verdict="not_examined"), residuals)
 
 
-def shrinkage(post: Posterior) -> np.ndarray:
-    """Return how much of the prior's spread of log iROAS is left, by channel: 1 says that the data said nothing.
+def own_data(post: Posterior) -> np.ndarray:
+    """Return the share of uncertainty that each channel's own data leave: 1 and more says that they said nothing.
+
+    Posterior standard deviation of log iROAS over the prior's given all other channels' iROAS,
+    ``1 / sqrt((S^-1)_cc)`` for a prior covariance S. Under a prior with a common factor the other channels alone
+    narrow a channel of which the data say nothing; this does not count as its own.
 
     Returns
     -------
     array of shape (channels,)
     """
-    return np.log(post.iroas).std(axis=0) / post.problem.prior.log_iroas_sd
+    count = len(post.problem.channels)
+    precision = np.linalg.inv(post.problem.prior.covariance[:count, :count])
+    return np.log(post.iroas).std(axis=0) * np.sqrt(np.diag(precision))
 
 
 def _judged(statistic: float, p_value: float) -> tuple[float, float, str]:
@@ -236,11 +248,11 @@ def _overlap(baseline: pd.DataFrame, media: pd.DataFrame) -> list[tuple]:
     ]
 
 
-def _shrinkage(post: Posterior) -> list[tuple]:
+def _own_data(post: Posterior) -> list[tuple]:
     rows = []
-    for name, left in zip(post.problem.channels, shrinkage(post), strict=True):
+    for name, left in zip(post.problem.channels, own_data(post), strict=True):
         verdict = "look_closer" if left >= SILENT else "stated" if left >= SHRUNK else "in_order"
-        rows.append(("shrinkage", name, float(left), np.nan, verdict))
+        rows.append(("own_data", name, float(left), np.nan, verdict))
     return rows
 
 

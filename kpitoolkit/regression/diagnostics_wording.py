@@ -7,8 +7,9 @@ from kpitoolkit import text
 LEVEL, SMALLEST_P = 0.05, 0.001
 _ORDER = ("look_closer", "stated", "in_order")
 _PLACEBOS = ("future_spend", "budget_follows_demand")
-_SHARES = ("r_squared", "rolling_origin", "baseline_below_zero", "channel_out_of_sample", "shrinkage", "divergences")
+_SHARES = ("r_squared", "rolling_origin", "baseline_below_zero", "channel_out_of_sample", "own_data", "divergences")
 _WHOLE = ("ess",)
+_BETTER_HIGH = ("ess", "channel_out_of_sample")
 
 
 def p_text(p_value: float, language: str, letter: str = "") -> str:
@@ -41,6 +42,23 @@ def shown(table: pd.DataFrame, language: str) -> pd.DataFrame:
         statistic.append(None if text.is_missing(row.statistic) else words)
         p_values.append(None if text.is_missing(row.p_value) else p_text(row.p_value, language))
     return table.assign(statistic=statistic, p_value=p_values)
+
+
+def worst(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep of each check the row that most needs a closer look: by verdict, then by p-value, then by statistic.
+
+    Examples
+    --------
+    >>> rows = [("vif", "tv", 1.5, None, "in_order"), ("vif", "web", 7.0, None, "look_closer")]
+    >>> table = pd.DataFrame(rows, columns=["check", "channel", "statistic", "p_value", "verdict"])
+    >>> worst(table)["channel"].tolist()
+    ['web']
+    """
+    rank = table["verdict"].map({verdict: place for place, verdict in enumerate((*_ORDER, "not_examined"))})
+    sign = table["check"].isin(_BETTER_HIGH).map({True: 1.0, False: -1.0})
+    ranked = table.assign(rank=rank, p=table["p_value"].astype(float), size=sign * table["statistic"].astype(float))
+    first = ranked.sort_values(["rank", "p", "size"], kind="stable").drop_duplicates("check").index
+    return table.loc[sorted(first)].reset_index(drop=True)
 
 
 def findings(table: pd.DataFrame, language: str) -> list[str]:
@@ -173,35 +191,41 @@ def _overlap(rows: pd.DataFrame, language: str) -> list[tuple[int, str]]:
 
 def _without(rows: pd.DataFrame, language: str) -> list[tuple[int, str]]:
     _ = text.translator(language)
+    error = _("error {change}")
     sentences = {
-        "look_closer": _("Forecasts are better without {channels}: what is modelled for it does not hold up."),
+        "look_closer": _("Forecasts are better without {channels}: what is modelled there does not hold up."),
         "stated": _("Forecasts are neither clearly better nor worse without {channels}."),
-        "in_order": _("Forecasts are worse without {channels}: it helps to foresee revenue."),
+        "in_order": _("Forecasts are worse without {channels}: this spend helps to foresee revenue."),
     }
     said = []
     for place, verdict in enumerate(_ORDER):
         own = rows[rows["verdict"] == verdict]
         if len(own):
-            names = _names(own, language, lambda row: text.percent(row.statistic - 1, language, signed=True))
+            names = _names(own, language, lambda row: error.format(change=_change(row.statistic, language)))
             said.append((place, sentences[verdict].format(channels=names)))
     return said
 
 
-def _shrinkage(rows: pd.DataFrame, language: str) -> list[tuple[int, str]]:
+def _change(ratio: float, language: str) -> str:
+    return text.percent(ratio - 1, language, 0, signed=True)
+
+
+def _own_data(rows: pd.DataFrame, language: str) -> list[tuple[int, str]]:
     _ = text.translator(language)
     sentences = {
         "look_closer": _(
-            "The data said nothing about {channels} (share of the prior's spread that is left): what stands there is "
-            "the prior."
+            "The data said nothing of their own about {channels}: what stands there is the prior, moved by the other "
+            "channels at most."
         ),
-        "stated": _("The data said little about {channels} (share of the prior's spread that is left)."),
-        "in_order": _("The data spoke about {channels} (share of the prior's spread that is left)."),
+        "stated": _("The data said little of their own about {channels}."),
+        "in_order": _("The data spoke of their own about {channels}."),
     }
+    left = _("{share} of the uncertainty left")
     said = []
     for place, verdict in enumerate(_ORDER):
         own = rows[rows["verdict"] == verdict]
         if len(own):
-            names = _names(own, language, lambda row: text.percent(row.statistic, language, 0))
+            names = _names(own, language, lambda row: left.format(share=text.percent(row.statistic, language, 0)))
             said.append((place, sentences[verdict].format(channels=names)))
     return said
 
@@ -260,7 +284,7 @@ def _trap(table: pd.DataFrame, language: str) -> list[tuple[int, str]]:
 _GROUPS = {
     "vif": _overlap,
     "channel_out_of_sample": _without,
-    "shrinkage": _shrinkage,
+    "own_data": _own_data,
     "r_hat": _r_hat,
     "ess": _ess,
     "future_spend": _future_spend,

@@ -52,8 +52,8 @@ class Recovery:
         total = self.table.iloc[0]
         said = [
             _(
-                "If the model were true, on this very spend: all media together would be known to {error} (median "
-                "error of {n} simulations), and {covered} of their 90% intervals would hold the truth."
+                "If the model were true, on this very spend: all media together would be known to within {error} half "
+                "of the time ({n} simulations), and {covered} of their 90% intervals would hold the truth."
             ).format(
                 error=text.percent(total["median_error"], language, 0),
                 n=text.number(int(total["simulations"]), language),
@@ -65,8 +65,9 @@ class Recovery:
             "not_decidable": _("Not decidable on these data, even if the model were true: {channels}."),
         }
         each = _("{channel} (error {error}, verdict in {decided})")
+        listed = self.table if len(self.table) > 2 else self.table.tail(1)  # one channel alone is the total
         for answer, sentence in sentences.items():
-            own = self.table[self.table["answer"] == answer]
+            own = listed[listed["answer"] == answer]
             names = [
                 each.format(
                     channel=text.label(row.channel, language),

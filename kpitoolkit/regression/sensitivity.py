@@ -12,7 +12,7 @@ from kpitoolkit.regression.posterior import Posterior
 from kpitoolkit.regression.priors import Priors
 from kpitoolkit.regression.problem import believed
 
-STATED = "stated"
+STATED = "stated_prior"
 COLUMNS = ["prior", "channel", "iroas", "low", "high", "probability_above_break_even", "shrinkage", "verdict"]
 DRAWS = 500
 NEGLIGIBLE = 1e-3
@@ -25,8 +25,8 @@ class Sensitivity:
     Attributes
     ----------
     table : DataFrame
-        prior (`stated` first), channel (`total_media` first), iroas, low, high (90%), probability_above_break_even,
-        shrinkage, verdict (`above_break_even`, `below_break_even`, `insufficient_data`).
+        prior (`stated_prior` first), channel (`total_media` first), iroas, low, high (90%),
+        probability_above_break_even, shrinkage, verdict (`above_break_even`, `below_break_even`, `insufficient_data`).
     verdicts : DataFrame
         channel, verdict (under the stated prior), lowest, highest (iROAS over all priors), changes (how many other
         priors give another verdict), reversed (how many give the opposite one), answer (`holds`, `depends_on_prior`,
@@ -40,8 +40,8 @@ class Sensitivity:
     def plot(self, ax: Axes | None = None, language: str = "en", channel: str = returns.TOTAL) -> Axes:
         """Draw a channel's iROAS with its interval, one row a prior, beside break-even."""
         _ = text.translator(language)
-        title = _("Modelled revenue per unit of spend under other priors, {channel} (draft fits)").format(
-            channel=text.label(channel, language)
+        title = _("{channel}: modelled revenue per unit of spend under other priors (draft)").format(
+            channel=plots.capitalised(text.label(channel, language))
         )
         rows = self.table[self.table["channel"] == channel]
         if not len(rows):
@@ -57,13 +57,12 @@ class Sensitivity:
         if not len(self.table):
             return [_("No other prior was tried: nothing could be modelled.")]
         total = self.verdicts.iloc[0]
-        others = self.table["prior"].nunique() - 1
         said = [
             _(
-                "Under {n} other priors all media together are modelled to bring {lowest} to {highest} per unit of "
-                "spend (drafts; {stated} under the stated prior)."
+                "Whichever of {n} priors is taken, all media together are modelled to bring {lowest} to {highest} of "
+                "revenue per unit of spend (draft fits; {stated} under the stated one)."
             ).format(
-                n=text.number(others, language),
+                n=text.number(self.table["prior"].nunique(), language),
                 lowest=text.number(total["lowest"], language, 2),
                 highest=text.number(total["highest"], language, 2),
                 stated=text.number(self.table["iroas"].iloc[0], language, 2),
@@ -74,8 +73,9 @@ class Sensitivity:
             "holds": _("The verdict is the same under every prior for {channels}."),
             "insufficient_data": _("No verdict under the stated prior for {channels}."),
         }
+        listed = self.verdicts if len(self.verdicts) > 2 else self.verdicts.tail(1)  # one channel alone is the total
         for answer, sentence in sentences.items():
-            own = self.verdicts[self.verdicts["answer"] == answer]
+            own = listed[listed["answer"] == answer]
             if len(own):
                 each = _("{channel} ({lowest} to {highest})")
                 names = [
@@ -125,7 +125,7 @@ def alternatives(stated: Priors) -> dict[str, Priors]:
     Examples
     --------
     >>> list(alternatives(Priors()))[:3]
-    ['stated', 'independent_1', 'independent_1_5']
+    ['stated_prior', 'independent_1', 'independent_1_5']
     >>> alternatives(Priors())["centre_halved"].media_share
     0.11
     """

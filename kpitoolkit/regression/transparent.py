@@ -96,7 +96,8 @@ class Transparent:
         if len(negative):
             names = ", ".join(text.label(name, language) for name in negative["term"])
             sentence = _(
-                "Without a prior this regression gives no positive return for {channels}; the prior allows no other."
+                "Without a prior this regression gives no positive return for {channels}: what is modelled there is "
+                "positive because the prior allows nothing else."
             )
             said.append(sentence.format(channels=names))
         return said

@@ -39,7 +39,7 @@ def test_healthy_company_is_in_order(result):
     """Two channels that can be told apart, AR(1) errors: nothing calls for a closer look."""
     assert not (result.table["verdict"] == "look_closer").any()
     found = result.table.set_index(["check", "channel"])["verdict"]
-    for check in ("shrinkage", "vif", "channel_out_of_sample"):
+    for check in ("own_data", "vif", "channel_out_of_sample"):
         assert found[check, "search"] == "in_order"
     assert found["rolling_origin", ""] == "in_order"
     assert found["r_hat", "search"] == found["divergences", ""] == "not_examined"  # a draft has no chains
@@ -96,13 +96,17 @@ def test_same_week_demand_shock_escapes_both_placebos():
 
 
 @pytest.mark.usefixtures("no_forecasts")
-def test_past_spend_in_revenue_is_not_taken_for_demand():
-    """Spend in runs of six weeks, revenue that carries it on: revenue foretells spend, demand does not."""
-    draw = np.random.default_rng(5)
-    spend = np.repeat(draw.gamma(2, 50, 27), 6)[:156] * draw.lognormal(0, 0.1, 156)
-    carried = np.convolve(spend, 0.7 ** np.arange(13) / (0.7 ** np.arange(13)).sum())[:156]
-    result = run(1000 + 3 * carried + draw.normal(0, 20, 156), spend)
-    assert verdicts(result)["budget_follows_demand"] == "in_order"
+def test_budgets_are_held_against_demand_not_against_what_spend_brought(post, monkeypatch):
+    """Revenue carries past spend, and that foretells flights: what is tested is revenue less contributions."""
+    causes = []
+    monkeypatch.setattr(
+        diagnostics.linear, "granger_f", lambda _effect, cause, _lags, _extra: causes.append(cause) or (1.0, 0.5, 50)
+    )
+    diagnostics.diagnose(post)
+    brought = posterior.point(posterior.contributions(post)).sum(axis=1) / post.problem.scale
+    assert len(causes) == 3
+    for cause in causes:
+        assert cause == pytest.approx(post.problem.revenue - brought)
 
 
 @pytest.mark.usefixtures("no_forecasts")
@@ -144,14 +148,16 @@ def test_channels_that_move_together_are_hard_to_tell_apart():
     assert any(said.startswith("Hard to tell apart from the rest") for said in result.findings("en"))
 
 
-def test_shrinkage_is_what_is_left_of_the_prior(post):
-    """By hand on draws of known spread; then data that say nothing."""
-    draw = np.random.default_rng(0)
-    sd = post.problem.prior.log_iroas_sd
-    iroas = np.exp(draw.normal(size=(4000, 2)) * sd * [0.25, 0.95])
-    assert diagnostics.shrinkage(replace(post, iroas=iroas)) == pytest.approx([0.25, 0.95], rel=0.04)
-    rows = diagnostics._shrinkage(replace(post, iroas=iroas))
-    assert [row[4] for row in rows] == ["in_order", "look_closer"]
+def test_own_data_is_what_is_left_beyond_prior_and_other_channels(post):
+    """Two channels, common variance 0.64 and own 0.49: given the other, variance 1.13 - 0.64^2 / 1.13."""
+    covariance = post.problem.prior.covariance.copy()
+    covariance[:2, :2] = [[1.13, 0.64], [0.64, 1.13]]
+    problem = replace(post.problem, prior=replace(post.problem.prior, covariance=covariance))
+    sd = np.sqrt(1.13 - 0.64**2 / 1.13)
+    iroas = np.exp(np.random.default_rng(0).normal(size=(4000, 2)) * sd * [0.25, 1.0])
+    known = replace(post, problem=problem, iroas=iroas)
+    assert diagnostics.own_data(known) == pytest.approx([0.25, 1.0], rel=0.04)
+    assert [row[4] for row in diagnostics._own_data(known)] == ["in_order", "look_closer"]
 
 
 @pytest.mark.usefixtures("no_forecasts")
@@ -162,11 +168,11 @@ def test_data_that_say_nothing_are_said_to():
     spend = {"search": 100 * draw.gamma(4, 0.25, 104), "mail": 0.1 * draw.gamma(4, 0.25, 104)}
     frame = pd.DataFrame({"revenue": 1000 + 2 * spend["search"] + draw.normal(0, 100, 104), **spend}, index=ends)
     result = diagnostics.diagnose(estimate.draft(problem(frame, ["search", "mail"]), draws=1000))
-    found = result.table.set_index(["check", "channel"]).loc["shrinkage"]
-    assert found.loc["mail", "statistic"] == pytest.approx(1.0, abs=0.2)
+    found = result.table.set_index(["check", "channel"]).loc["own_data"]
+    assert found.loc["mail", "statistic"] > 0.9
     assert found.loc["mail", "verdict"] == "look_closer"
     assert found.loc["search", "verdict"] != "look_closer"
-    assert any(said.startswith("The data said nothing about mail") for said in result.findings("en"))
+    assert any(said.startswith("The data said nothing of their own about mail") for said in result.findings("en"))
 
 
 def test_baseline_below_zero_counts_draws_not_periods(post):
@@ -225,7 +231,7 @@ def test_out_of_sample_error_without_each_channel():
         "in_order",
     )
     said = " ".join(diagnostics_wording.findings(pd.DataFrame(list(rows.values()), columns=diagnostics.COLUMNS), "en"))
-    assert "better without mail (−50.0%)" in said
+    assert "better without mail (error −50%)" in said
 
 
 def test_findings_start_with_what_needs_a_closer_look():
@@ -246,6 +252,22 @@ def test_tables_write_no_p_value_as_nought(result):
     assert set(shown["p_value"]) == {"< 0,001"}
     assert shown.loc[shown["check"] == "r_squared", "statistic"].iloc[0].endswith("%")
     assert result.shown("en")["p_value"].isna().sum() == result.table["p_value"].isna().sum()
+
+
+def test_one_row_a_check_is_the_one_to_look_at():
+    """By verdict first, then by p-value, then by the figure: low is worse for ESS, high for the rest."""
+    rows = [("future_spend", "", 3.0, 0.04, "look_closer"), ("future_spend", "tv", 5.0, 0.01, "look_closer")]
+    rows += [("ess", "search", 900.0, np.nan, "in_order"), ("ess", "tv", 500.0, np.nan, "in_order")]
+    rows += [("vif", "search", 1.2, np.nan, "in_order"), ("vif", "tv", 1.9, np.nan, "in_order")]
+    rows += [("own_data", "search", 0.9, np.nan, "look_closer"), ("own_data", "tv", 0.3, np.nan, "in_order")]
+    table = pd.DataFrame(rows, columns=diagnostics.COLUMNS)
+    found = diagnostics.Diagnostics(table, pd.DataFrame()).shown(worst=True)
+    assert list(zip(found["check"], found["channel"], strict=True)) == [
+        ("future_spend", "tv"),
+        ("ess", "tv"),
+        ("vif", "tv"),
+        ("own_data", "search"),
+    ]
 
 
 @pytest.mark.parametrize("language", ["en", "it"])

@@ -8,7 +8,7 @@ from kpitoolkit.errors import Faults
 from kpitoolkit.regression import estimate, posterior, recover
 from tests.regression import simulated
 
-TESTS = pd.DataFrame({"channel": ["tv"], "first": [20], "last": [40], "iroas": [1.0], "log_sd": [1e-9]})
+TESTS = pd.DataFrame({"channel": ["tv"], "first": [20], "last": [35], "iroas": [1.0], "log_sd": [1e-9]})
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def test_lift_tests_are_measured_anew(post):
     one = replace(
         still, **{name: getattr(still, name)[:1] for name in ("iroas", "carryover", "half_saturation", "slope", "peak")}
     )
-    brought = posterior.contributions(one)[0, 20:41, 1].sum()
-    spent = (problem.spend[-120:, 1] * problem.mean_active[1])[20:41].sum()
+    brought = posterior.contributions(one)[0, 20:36, 1].sum()
+    spent = (problem.spend[-120:, 1] * problem.mean_active[1])[20:36].sum()
     measured = recover._measured_again(still, 0, np.random.default_rng(0))
     assert measured["iroas"].iloc[0] == pytest.approx(brought / spent, rel=1e-3)
     assert TESTS["iroas"].iloc[0] == 1.0
@@ -117,6 +117,15 @@ def test_summary_by_hand():
     assert found.loc["tv", ["decided", "decided_rightly"]].tolist() == pytest.approx([2 / 3, 0.5])
     assert found["answer"].to_dict() == {"tv": "decidable", "web": "not_decidable"}
     assert np.isnan(found.loc["web", "decided_rightly"])
+
+
+def test_one_channel_alone_is_named_once():
+    draw = np.random.default_rng(0)
+    spend = 100 * draw.gamma(4, 0.25, 104)
+    alone = estimate.draft(simulated.alone(1000 + 3 * spend + draw.normal(0, 10, 104), spend), draws=100)
+    said = recover.recover(alone, 0.4, simulations=2).findings("en")
+    assert sum("search (" in sentence for sentence in said) == 1
+    assert not any("all media together (" in sentence for sentence in said)
 
 
 @pytest.mark.parametrize("language", ["en", "it"])

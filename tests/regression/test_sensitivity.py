@@ -48,8 +48,8 @@ def test_a_channel_of_which_the_data_say_nothing_follows_its_prior():
     given = problem(frame, ["search", "tv"], window=104, priors=Priors(common_log_sd=0.001, own_log_sd=1.0))
     result = sensitivity.sensitivity(estimate.draft(given, draws=50), 0.4)
     found = result.table.set_index(["prior", "channel"])["iroas"]
-    assert found["centre_doubled", "tv"] == pytest.approx(2 * found["stated", "tv"], rel=0.1)
-    assert found["centre_halved", "tv"] == pytest.approx(0.5 * found["stated", "tv"], rel=0.1)
+    assert found["centre_doubled", "tv"] == pytest.approx(2 * found["stated_prior", "tv"], rel=0.1)
+    assert found["centre_halved", "tv"] == pytest.approx(0.5 * found["stated_prior", "tv"], rel=0.1)
     verdicts = result.verdicts.set_index("channel")
     assert verdicts.loc["tv", "answer"] == "insufficient_data"
     assert "No verdict under the stated prior for" in " ".join(result.findings("en"))
@@ -59,13 +59,13 @@ def test_alternatives_move_what_they_name():
     stated = Priors(channels={"tv": {"iroas": 2.0, "iroas_sd": 0.3, "slope": 2.0, "slope_sd": 0.1}})
     given = believed(simulated.given(), stated)
     others = {name: believed(given, each).prior for name, each in sensitivity.alternatives(stated).items()}
-    centre = others["stated"].mean[:2]
+    centre = others["stated_prior"].mean[:2]
     assert others["centre_doubled"].mean[:2] == pytest.approx(centre + np.log(2))
     assert others["centre_halved"].mean[:2] == pytest.approx(centre - np.log(2))
     assert others["independent_1_5"].log_iroas_sd[0] == pytest.approx(1.5, rel=1e-4)
     assert others["independent_1"].covariance[0, 0] == pytest.approx(1.0, rel=1e-4)
     at_slope = slice(3 * 2, 4 * 2)
-    assert others["stated"].mean[at_slope] == pytest.approx(np.log([1.105, 2.0]))
+    assert others["stated_prior"].mean[at_slope] == pytest.approx(np.log([1.105, 2.0]))
     assert others["slope_1"].mean[at_slope] == pytest.approx([0.0, 0.0])
     assert np.diag(others["slope_1"].covariance)[at_slope].max() < 1e-5
 
@@ -82,7 +82,7 @@ def test_answers_by_hand():
     rows = [
         {"channel": channel, "prior": prior, "iroas": figures[channel][at], "verdict": verdicts[at]}
         for channel, verdicts in said.items()
-        for at, prior in enumerate(("stated", "a", "b"))
+        for at, prior in enumerate(("stated_prior", "a", "b"))
     ]
     found = sensitivity._answers(pd.DataFrame(rows)).set_index("channel")
     assert found["answer"].to_dict() == {"tv": "holds", "mail": "depends_on_prior", "web": "insufficient_data"}

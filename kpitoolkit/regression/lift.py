@@ -211,9 +211,9 @@ class Comparison:
     Attributes
     ----------
     table : DataFrame
-        channel, first_day, last_day; tested, tested_low, tested_high, level: what the test states; modelled,
-        modelled_low, modelled_high: iROAS of the same periods as modelled without any test, with its 90% interval;
-        distance: how far apart, in combined standard deviations; verdict: `agree`, or `conflict` beyond two; status:
+        channel, first_day, last_day; tested, tested_low, tested_high, level: what the test states; without_test,
+        without_test_low, without_test_high: iROAS of the same periods as modelled without any test, with its 90%
+        interval; apart: how far, in combined standard deviations; verdict: `agree`, or `conflict` beyond two; status:
         `entered` or `not_positive`.
     """
 
@@ -230,24 +230,24 @@ class Comparison:
         sentences = {
             ("agree", "entered"): _(
                 "{channel}: the lift test from {first} to {last} measured {tested} ({tested_low} to {tested_high}); "
-                "the model without the test says {modelled} ({modelled_low} to {modelled_high}) for the same spend. "
-                "The two do not contradict one another."
+                "the model without the test says {without_test} ({without_test_low} to {without_test_high}) for the "
+                "same spend. The two do not contradict one another."
             ),
             ("conflict", "entered"): _(
                 "Conflict on {channel}: the lift test from {first} to {last} measured {tested} ({tested_low} to "
-                "{tested_high}); the model without the test says {modelled} ({modelled_low} to {modelled_high}) for "
-                "the same spend, {distance} standard deviations away. The figures of this page lie between the two and "
-                "may be true of neither: find out which of them is wrong before money is moved."
+                "{tested_high}); the model without the test says {without_test} ({without_test_low} to "
+                "{without_test_high}) for the same spend, {apart} standard deviations away. The figures of this page "
+                "lie between the two and may be true of neither: find out which of them is wrong before money is moved."
             ),
             ("agree", "not_positive"): _(
                 "{channel}: the lift test from {first} to {last} measured {tested} ({tested_low} to {tested_high}), no "
-                "return that can be told from zero; the model, which does not contain the test, says {modelled} "
-                "({modelled_low} to {modelled_high}) for the same spend. The two do not contradict one another."
+                "return that can be told from zero; the model, which does not contain the test, says {without_test} "
+                "({without_test_low} to {without_test_high}) for the same spend. The two do not contradict one another."
             ),
             ("conflict", "not_positive"): _(
                 "Conflict on {channel}: the lift test from {first} to {last} measured {tested} ({tested_low} to "
                 "{tested_high}), no return that can be told from zero; the model, which does not contain the test, "
-                "says {modelled} ({modelled_low} to {modelled_high}) for the same spend, {distance} standard "
+                "says {without_test} ({without_test_low} to {without_test_high}) for the same spend, {apart} standard "
                 "deviations away. Find out which of them is wrong before money is moved."
             ),
         }
@@ -260,7 +260,7 @@ class Comparison:
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw each test's iROAS and interval above the model's without the test; conflicts in the tone of a loss."""
         _ = text.translator(language)
-        names = {"tested": _("{channel}, measured"), "modelled": _("{channel}, modelled without the test")}
+        names = {"tested": _("{channel}, measured"), "without_test": _("{channel}, modelled without the test")}
         rows = [
             {
                 "name": names[kind].format(channel=text.label(test.channel, language)),
@@ -306,11 +306,19 @@ def conflicts(post: Posterior, given: LiftTests) -> Comparison:
     columns = ["channel", "first_day", "last_day", "iroas", "low", "high", "level", "status"]
     names = {"iroas": "tested", "low": "tested_low", "high": "tested_high"}
     found = table[columns].rename(columns=names)
-    found["modelled"], (found["modelled_low"], found["modelled_high"]) = point(draws), interval(draws)
-    found["distance"] = [_distance(test, draws[:, at]) for at, test in enumerate(table.itertuples())]
-    found["verdict"] = np.where(found["distance"].astype(float) > FAR_APART, "conflict", "agree")
-    shown = ["channel", "first_day", "last_day", *names.values(), "modelled", "modelled_low", "modelled_high"]
-    return Comparison(found[[*shown, "distance", "verdict", "level", "status"]])
+    found["without_test"], (found["without_test_low"], found["without_test_high"]) = point(draws), interval(draws)
+    found["apart"] = [_distance(test, draws[:, at]) for at, test in enumerate(table.itertuples())]
+    found["verdict"] = np.where(found["apart"].astype(float) > FAR_APART, "conflict", "agree")
+    shown = [
+        "channel",
+        "first_day",
+        "last_day",
+        *names.values(),
+        "without_test",
+        "without_test_low",
+        "without_test_high",
+    ]
+    return Comparison(found[[*shown, "apart", "verdict", "level", "status"]])
 
 
 def _distance(test, draws: np.ndarray) -> float:
@@ -388,6 +396,6 @@ def _words(test, language: str) -> dict[str, str]:
 
 
 def _figures(test, language: str) -> dict[str, str]:
-    names = [f"{kind}{end}" for kind in ("tested", "modelled") for end in ("", "_low", "_high")]
+    names = [f"{kind}{end}" for kind in ("tested", "without_test") for end in ("", "_low", "_high")]
     said = {name: text.number(float(getattr(test, name)), language, 2) for name in names}
-    return said | {"distance": text.number(float(test.distance), language, 1)}
+    return said | {"apart": text.number(float(test.apart), language, 1)}

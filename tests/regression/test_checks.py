@@ -86,7 +86,8 @@ def test_a_stretch_in_another_unit_is_found(factor, span):
     [
         np.r_[[0.5] * 57, [900.0] * 3],  # three weeks are no level
         np.tile([5.0, 5, 5, 5, 4000, 4000, 4000, 4000, 5, 5], 6),  # bursts above a fee
-        np.geomspace(1, 5000, WEEKS),  # growth
+        np.r_[[5.0] * 20, [4000.0] * 10, [5.0] * 10, [4000.0] * 10, [5.0] * 10],  # two bursts
+        np.geomspace(1, 1e6, WEEKS),  # growth
         np.r_[[10.0] * 30, [500.0] * 30],  # fiftyfold may be true
         np.r_[[0.0] * 30, np.linspace(90, 110, 30)],  # a launch
     ],

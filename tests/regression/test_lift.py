@@ -282,11 +282,11 @@ def test_agreement_and_conflict_are_told_in_words(without):
     far = row(channel="tv", first_day="2025-03-03", last_day="2025-06-01", iroas=40.0, low=36.0, high=44.0)
     compared = lift.conflicts(without, checked(near, far))
     assert compared.table["verdict"].tolist() == ["agree", "conflict"]
-    assert compared.table["distance"].iloc[0] == pytest.approx(0, abs=1e-9)
+    assert compared.table["apart"].iloc[0] == pytest.approx(0, abs=1e-9)
     modelled = np.log(lift.modelled(without, checked(far).entered)[:, 0])
     log_sd = np.log(44 / 36) / (2 * stats.norm.ppf(0.95))
     expected = (np.log(40) - modelled.mean()) / np.sqrt(log_sd**2 + modelled.var())
-    assert compared.table["distance"].iloc[1] == pytest.approx(expected)
+    assert compared.table["apart"].iloc[1] == pytest.approx(expected)
     said = compared.findings("en")
     assert said[0].startswith("Conflict on TV: the lift test from 3 Mar 2025 to 1 Jun 2025 measured 40.00 (36.00 to 44")
     assert "may be true of neither" in said[0] and said[1].endswith("The two do not contradict one another.")
@@ -298,7 +298,7 @@ def test_agreement_and_conflict_are_told_in_words(without):
     ]
     assert list(compared.shown) == [
         "channel", "first_day", "last_day", "tested", "tested_low", "tested_high",
-        "modelled", "modelled_low", "modelled_high", "distance", "verdict",
+        "without_test", "without_test_low", "without_test_high", "apart", "verdict",
     ]  # fmt: skip
 
 
@@ -313,7 +313,7 @@ def test_a_test_that_found_nothing_conflicts_on_its_own_scale(without):
     draw, draws = np.random.default_rng(3), lift.modelled(without, found.table)[:, 0]
     seen = np.repeat(draws, 500) + draw.normal(0, found.table["sd"].iloc[0], 500 * len(draws))
     tail = min((seen > 0.1).mean(), (seen < 0.1).mean())
-    assert verdicts[0].table["distance"].iloc[0] == pytest.approx(stats.norm.isf(tail), abs=0.02)
+    assert verdicts[0].table["apart"].iloc[0] == pytest.approx(stats.norm.isf(tail), abs=0.02)
 
 
 def test_a_posterior_that_saw_the_tests_is_refused(without):

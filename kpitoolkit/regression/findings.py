@@ -148,13 +148,12 @@ def _total(regression, total: pd.Series, language: str) -> str:
 
 def _before_and_after(regression, total: pd.Series, language: str) -> str:
     sentence = text.translator(language)(
-        "Before the data all media together stood at {prior} per {one} ({prior_low} to {prior_high}); after them at "
-        "{iroas} ({low} to {high})."
+        "Before the data all media together were believed to lie between {prior_low} and {prior_high} per {one}; after "
+        "them, between {low} and {high} (90% each)."
     )
-    names = ("prior_low", "prior_high", "iroas", "low", "high")
+    names = ("prior_low", "prior_high", "low", "high")
     figures = {name: _each(total[name], regression, language) for name in names}
-    prior = _each(total["prior_iroas"], regression, language)
-    return sentence.format(prior=prior, one=_one(regression, language), **figures)
+    return sentence.format(one=_one(regression, language), **figures)
 
 
 def _roi(regression, total: pd.Series, language: str) -> str:
@@ -205,11 +204,12 @@ def _channels(rows: pd.DataFrame, language: str) -> list[str]:
         "chains_disagree": _("No verdict, because the sampler's chains do not agree: {channels}."),
     }
     said = []
-    alike = rows["prior_iroas"].max() - rows["prior_iroas"].min() < 1e-9 * rows["prior_iroas"].max()
+    believed = rows[["prior_low", "prior_high"]]
+    alike = bool((believed.max() - believed.min() < 1e-9 * believed.max()).all())
     if alike:
-        names = {"prior": "prior_iroas", "low": "prior_low", "high": "prior_high"}
-        figures = {name: text.number(rows[column].iloc[0], language, 2) for name, column in names.items()}
-        said.append(_("Before the data each channel stood at {prior} ({low} to {high}).").format(**figures))
+        figures = {end: text.number(rows[f"prior_{end}"].iloc[0], language, 2) for end in ("low", "high")}
+        sentence = _("Before the data each channel was believed to lie between {low} and {high}.")
+        said.append(sentence.format(**figures))
     keys = rows["verdict"].where(rows["verdict"].isin(VERDICTS), rows["verdict_reason"])
     for key, sentence in sentences.items():
         own = [_channel(row, key, alike, language) for _place, row in rows[keys == key].iterrows()]
@@ -222,9 +222,9 @@ def _channel(row: pd.Series, key: str, alike: bool, language: str) -> str:
     _ = text.translator(language)
     inside = [_("{low} to {high}")]
     inside += ["{chance}"] * (key in (*VERDICTS, "holds_break_even"))
-    inside += [_("before the data {prior}")] * (not alike)
-    figures = {"iroas": "iroas", "low": "low", "high": "high", "prior": "prior_iroas"}
-    written = {name: text.number(row[column], language, 2) for name, column in figures.items()}
+    inside += [_("before the data {prior_low} to {prior_high}")] * (not alike)
+    names = ("iroas", "low", "high", "prior_low", "prior_high")
+    written = {name: text.number(row[name], language, 2) for name in names}
     brackets = "; ".join(inside).format(chance=_chance_of(row, language), **written)
     return f"{text.label(row['channel'], language)} {written['iroas']} ({brackets})"
 

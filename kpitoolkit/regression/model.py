@@ -38,7 +38,7 @@ class Regression:
         One row for `total_media` (first) and one a channel; figures are posterior means, so that channels add up to the
         total, with central 90% intervals. spend, contribution: currency in the window; iroas: modelled revenue per unit
         of spend; mroas: of the next unit, spent as the window's was; roi, mroi: after the margin and the spend itself
-        (margin x iroas - 1); probability_above_break_even; prior_iroas, prior_low, prior_high: before the data;
+        (margin x iroas - 1); probability_above_break_even; prior_iroas (median), prior_low, prior_high: before;
         shrinkage: posterior over prior standard deviation of log iROAS; r_hat, ess: of the sampler (missing in drafts);
         carryover: per period; half_saturation: currency per period; slope; ceiling: the revenue per period that the
         channel tends to; verdict: `above_break_even`, `below_break_even`, `insufficient_data`, `not_spent`;

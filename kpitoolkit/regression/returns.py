@@ -76,8 +76,8 @@ def rows(post: Posterior, break_even: float) -> pd.DataFrame:
 def prior_returns(prior: Prior, weight: np.ndarray) -> pd.DataFrame:
     """Return what was believed of iROAS before the data: all media together, then each channel.
 
-    The figure is the mean, as it is after the data, so that the two can be compared. Channels are log-normal, known
-    exactly; the total's interval comes from draws with a fixed seed.
+    The figure is the median, which is what was stated: a belief as wide as this has a mean far above it. Channels are
+    log-normal, known exactly; the total comes from draws with a fixed seed.
 
     Parameters
     ----------
@@ -93,17 +93,21 @@ def prior_returns(prior: Prior, weight: np.ndarray) -> pd.DataFrame:
     count = len(weight)
     centre, spread = prior.mean[:count], prior.covariance[:count, :count]
     sd = prior.log_iroas_sd
-    mean = np.exp(centre + sd**2 / 2)
     drawn = np.random.default_rng(0).multivariate_normal(centre, spread, size=PRIOR_DRAWS, method="cholesky")
     together = np.exp(drawn) @ weight
     reach = stats.norm.ppf(0.5 + INTERVAL / 2)
     low, high = np.exp(centre - reach * sd), np.exp(centre + reach * sd)
     if count == 1:  # one channel is the total: no chance in it
-        bounds, log_sd = (low[0], high[0]), sd[0]
+        middle, bounds, log_sd = np.exp(centre[0]), (low[0], high[0]), sd[0]
     else:
-        bounds, log_sd = interval(together), np.log(together).std()
+        middle, bounds, log_sd = np.median(together), interval(together), np.log(together).std()
     return pd.DataFrame(
-        {"iroas": [weight @ mean, *mean], "low": [bounds[0], *low], "high": [bounds[1], *high], "log_sd": [log_sd, *sd]}
+        {
+            "iroas": [middle, *np.exp(centre)],
+            "low": [bounds[0], *low],
+            "high": [bounds[1], *high],
+            "log_sd": [log_sd, *sd],
+        }
     )
 
 

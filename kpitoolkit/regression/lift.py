@@ -9,7 +9,7 @@ returns near zero that the test allows. So such a test is left out of the fit, i
 its own scale.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from scipy import stats
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
 from kpitoolkit.regression import transforms
+from kpitoolkit.regression.estimate import draft
 from kpitoolkit.regression.posterior import Posterior, ceiling, interval, point, reached
 
 LEVEL = 0.90
@@ -319,6 +320,25 @@ def conflicts(post: Posterior, given: LiftTests) -> Comparison:
         "without_test_high",
     ]
     return Comparison(found[[*shown, "apart", "verdict", "level", "status"]])
+
+
+def beside(post: Posterior | None, given: LiftTests, *, seed: int = 0) -> Comparison:
+    """Compare lift tests with a draft of the same problem without them; empty where nothing could be fitted.
+
+    Parameters
+    ----------
+    post : Posterior or None
+        With the tests or without.
+    given : LiftTests
+    seed : int
+        Of the draft.
+    """
+    if post is None or not len(given.table):
+        columns = ["channel", "first_day", "last_day", "tested", "tested_low", "tested_high", "without_test"]
+        columns += ["without_test_low", "without_test_high", "apart", "verdict", "level", "status"]
+        return Comparison(pd.DataFrame(columns=columns))
+    untested = replace(post.problem, lift_tests=post.problem.lift_tests.iloc[:0])
+    return conflicts(draft(untested, seed), given)
 
 
 def _distance(test, draws: np.ndarray) -> float:

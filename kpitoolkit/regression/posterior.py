@@ -5,7 +5,6 @@ from functools import cached_property
 
 import numpy as np
 from numba import njit
-from scipy.linalg import solve_triangular
 
 from kpitoolkit.regression import density
 from kpitoolkit.regression.problem import Problem
@@ -154,18 +153,17 @@ def baseline_draws(
     """
     design = given.baseline.to_numpy()
     means, sd = given.prior.baseline
-    products = density.baseline_products(design)
-    found = np.empty((len(media), design.shape[1]))
-    for place, (brought, rho, size) in enumerate(zip(media, autocorrelation, noise, strict=True)):
-        residual = given.revenue - brought - design @ means
-        left = np.r_[np.sqrt(1 - rho**2) * residual[0], residual[1:] - rho * residual[:-1]]
-        turned = np.vstack([np.sqrt(1 - rho**2) * design[:1], design[1:] - rho * design[:-1]])
-        precision = (products[0] - rho * products[1] + rho**2 * products[2]) / size**2 + np.diag(1 / sd**2)
-        lower = np.linalg.cholesky(precision)
-        centre = solve_triangular(lower, turned.T @ left / size**2, lower=True)
-        shifted = centre + draw.standard_normal(len(means))
-        found[place] = means + solve_triangular(lower.T, shifted, lower=False)
-    return found
+    plain, crossed, inner = density.baseline_products(design)
+    rho, variance = autocorrelation[:, None, None], (noise**2)[:, None, None]
+    lower = np.linalg.cholesky((plain - rho * crossed + rho**2 * inner) / variance + np.diag(1 / sd**2))
+    residual = given.revenue - media - design @ means
+    turned = residual * (1 + autocorrelation[:, None] ** 2)
+    turned[:, [0, -1]] = residual[:, [0, -1]]
+    turned[:, 1:] -= autocorrelation[:, None] * residual[:, :-1]
+    turned[:, :-1] -= autocorrelation[:, None] * residual[:, 1:]
+    centre = np.linalg.solve(lower, (turned @ design / (noise**2)[:, None])[..., None])
+    shifted = centre + draw.standard_normal((len(media), len(means)))[..., None]
+    return means + np.linalg.solve(lower.transpose(0, 2, 1), shifted)[..., 0]
 
 
 def _shapes(post: Posterior) -> tuple[np.ndarray, ...]:

@@ -17,6 +17,7 @@ CONTROLS = ("price_index", "promotion_days", "holiday_days")
 MARKETING = "marketing"
 LATEST_START_DAYS = 10
 SMALL_WEEK = 0.2
+QUARTER_WEEKS = 13
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,8 @@ class Inputs:
         Whether controls are declared and the unit has none.
     lift_tests : LiftTests
         Those that the data declare, checked.
+    reaching_back : DataFrame
+        As `table`, with the rows of the quarter before where the data have them: for the bridge from last quarter.
     """
 
     table: pd.DataFrame
@@ -47,6 +50,7 @@ class Inputs:
     unreported: tuple[pd.Timestamp, ...] = ()
     no_controls: bool = False
     lift_tests: lift.LiftTests = field(default_factory=lift.none)
+    reaching_back: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def findings(self, language: str = "en") -> list[str]:
         """Say what arrived: periods, revenue, spend, what is missing, and which lift tests enter."""
@@ -109,7 +113,7 @@ def inputs(
         found = tables.read(place, ["financials", *optional])
         frame = quarterly_inputs(found["financials"], basis, quarter, periods)
         experiments = _experiments(found, frame, (MARKETING,), frequency)
-        return Inputs(frame, (MARKETING,), (), frequency, currency, lift_tests=experiments)
+        return Inputs(frame, (MARKETING,), (), frequency, currency, lift_tests=experiments, reaching_back=frame)
     if frequency != "week":
         raise Faults(
             "parameters",
@@ -119,7 +123,7 @@ def inputs(
     names += ["controls"] if "controls" in tables.declared(place) else []
     found = tables.read(place, names)
     sales = {**parameters.ACCOUNTS, **(accounts or {})}["sales"]
-    frame = weekly_inputs(
+    longer = weekly_inputs(
         found["ledger"],
         found["ad_spend"],
         found.get("controls"),
@@ -130,7 +134,9 @@ def inputs(
         periods,
         platforms_including_vat,
         group_currency,
+        QUARTER_WEEKS,
     )
+    frame = longer.iloc[-(periods + PERIODS_OF_CARRYOVER["week"] - 1) :]
     controls = tuple(name for name in CONTROLS if name in frame)
     channels = tuple(name for name in frame if name not in ("revenue", "carry_in", *controls))
     return Inputs(
@@ -143,7 +149,14 @@ def inputs(
         unreported=tuple(frame.index.difference(_week_ends(found["ad_spend"]["date"]))),
         no_controls="controls" in names and not controls,
         lift_tests=_experiments(found, frame, channels, frequency),
+        reaching_back=longer.loc[max(_first_known(longer, controls), _week_ends(found["ad_spend"]["date"]).min()) :],
     )
+
+
+def _first_known(frame: pd.DataFrame, controls: Sequence[str]) -> pd.Timestamp:
+    """Return the first period from which on every control is known."""
+    lacking = frame.index[frame[list(controls)].isna().any(axis=1)]
+    return frame.index[min(frame.index.get_loc(lacking[-1]) + 1, len(frame) - 1)] if len(lacking) else frame.index[0]
 
 
 def _experiments(found: dict, frame: pd.DataFrame, channels: Sequence[str], frequency: str) -> lift.LiftTests:
@@ -163,6 +176,7 @@ def weekly_inputs(
     periods: int = 156,
     platforms_including_vat: Mapping[str, float] | None = None,
     group_currency: str = "EUR",
+    earlier: int = 0,
 ) -> pd.DataFrame:
     """Return revenue, spend and controls by ISO week, the last one ending by the quarter's end.
 
@@ -180,6 +194,8 @@ def weekly_inputs(
         VAT rate inside a platform's reported spend; it is taken out.
     group_currency : str
         The one that `fx_rates` converts into.
+    earlier : int
+        Weeks before those, where the data have them.
 
     Returns
     -------
@@ -206,7 +222,7 @@ def weekly_inputs(
     first = earliest + pd.Timedelta(days=(7 - earliest.day_of_week) % 7 + 6)
     weeks = pd.date_range(first, last, freq="7D", name="week_end")
     carry_in = PERIODS_OF_CARRYOVER["week"] - 1
-    weeks = weeks[-(periods + carry_in) :]
+    weeks = weeks[-(periods + carry_in + earlier) :]
     if not len(weeks):
         raise Faults("ledger", [f"sales begin on {earliest.date()}, after the last week of {quarter} ended"])
     sales = sales[(sales["date"] > weeks[0] - pd.Timedelta(days=7)) & (sales["date"] <= last)]

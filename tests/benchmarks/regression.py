@@ -8,8 +8,9 @@ of one family are a process of their own; CPU seconds count all threads. What th
     python tests/benchmarks/regression.py --fresh --write docs/regression-benchmark.md
     python tests/benchmarks/regression.py --choose                                 which of the peer's variants is used
 
-Seeds below 900 are for trying things out on, 900 and above for `--choose`, 1000 and above for the published run: no
-default of either side was chosen on those. `regression_coverage.py --write` puts its own section into the same file.
+Seeds below 900 are for trying things out on, 900 to 999 for `--choose`; `regression_priors.py` chose the toolkit's
+defaults on 1000 and above, `regression_coverage.py` begins at 2000 and this at 3000: no default of either side was
+chosen on those. Each writes its own section of the same file.
 """
 
 import argparse
@@ -34,6 +35,7 @@ PINS = (
 VARIANTS = [("logistic", "recommended"), ("hill", "recommended"), ("logistic", "default")]
 VARIANT = VARIANTS[0]
 SEEDS, FIRST_SEED, FIRST_OF_CHOICE = 5, 3000, 900
+SECTIONS = ("side by side", "choice", "coverage")
 OURS, PEER = "kpitoolkit", "PyMC-Marketing"
 R_HAT = {OURS: 1.05, PEER: 1.05}
 AIM = {"in family": (0.87, 0.93), "outside": (0.80, 1.0), "of the peer's CPU": 0.1, "CPU": 3.0}
@@ -307,14 +309,14 @@ def choose(asked):
     return ["## Which of the peer's variants", "", text, "", *table(head, rows)]
 
 
-def written(path, lines, mark):
-    """Put lines between a mark's comments into a file; what else stands there stays."""
-    begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
-    block = "\n".join([begin, *lines, end])
+def written(path, lines, section):
+    """Put lines into a section of a file; the other sections of `SECTIONS` stay, and all stand in their order."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    text = pattern.sub(lambda _found: block, text) if pattern.search(text) else f"{text.rstrip()}\n\n{block}\n".lstrip()
-    path.write_text(text, encoding="utf-8")
+    found = dict(re.findall(r"<!-- begin (.*?) -->\n(.*?)\n<!-- end -->", text, re.DOTALL)) | {
+        section: "\n".join(lines)
+    }
+    blocks = [f"<!-- begin {name} -->\n{found[name]}\n<!-- end -->" for name in SECTIONS if name in found]
+    path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 
 
 def main():

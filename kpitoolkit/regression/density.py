@@ -48,32 +48,45 @@ def reach(spend, window, periods, adstock, saturation, carryover, half_saturatio
         total_shifted += shifted[lag]
     before = len(spend) - window
     log_half = np.log(half_saturation)
-    for row in range(window):
-        pressure = pressure_moved = pressure_shifted = 0.0
-        for lag in range(min(periods, before + row + 1)):
-            amount = spend[before + row - lag]
-            pressure += weights[lag] * amount
-            pressure_moved += moved[lag] * amount
-            pressure_shifted += shifted[lag] * amount
-        pressure /= total
-        pressure_moved = (pressure_moved - pressure * total_moved) / total
-        pressure_shifted = (pressure_shifted - pressure * total_shifted) / total
+    kept_last = np.exp(periods * logarithm)  # geometric: what would be left after the last lag
+    pressure = pressure_moved = 0.0
+    start = 0 if adstock == GEOMETRIC else before
+    for place in range(start, len(spend)):
+        if adstock == GEOMETRIC:  # each period keeps a share of the last one's sum
+            gone = spend[place - periods] if place >= periods else 0.0
+            pressure_moved = carryover * (pressure_moved + (1 - carryover) * pressure)
+            pressure_moved -= periods * kept_last * gone * (1 - carryover)
+            pressure = max(spend[place] + carryover * pressure - kept_last * gone, 0.0)
+            if place < before:
+                continue
+            summed, summed_moved, summed_shifted = pressure, pressure_moved, 0.0
+        else:
+            summed = summed_moved = summed_shifted = 0.0
+            for lag in range(min(periods, place + 1)):
+                amount = spend[place - lag]
+                summed += weights[lag] * amount
+                summed_moved += moved[lag] * amount
+                summed_shifted += shifted[lag] * amount
+        row = place - before
+        felt = summed / total
+        by_kept = (summed_moved - felt * total_moved) / total
+        by_peak = (summed_shifted - felt * total_shifted) / total
         if saturation == HILL:
-            logit = slope * (np.log(pressure + SMALLEST_PRESSURE) - log_half)
+            logit = slope * (np.log(felt + SMALLEST_PRESSURE) - log_half)
             reached = 1 / (1 + np.exp(-logit))
             steep = reached * (1 - reached)
-            by_pressure = steep * slope / (pressure + SMALLEST_PRESSURE)
+            by_pressure = steep * slope / (felt + SMALLEST_PRESSURE)
             by[1, row] = -steep * slope
             by[2, row] = steep * logit
         else:
-            scaled = pressure * LOG_THREE / (2 * half_saturation)
+            scaled = felt * LOG_THREE / (2 * half_saturation)
             reached = np.tanh(scaled)
             by_pressure = (1 - reached * reached) * LOG_THREE / (2 * half_saturation)
             by[1, row] = -(1 - reached * reached) * scaled
             by[2, row] = 0.0
         share[row] = reached
-        by[0, row] = by_pressure * pressure_moved
-        by[3, row] = by_pressure * pressure_shifted
+        by[0, row] = by_pressure * by_kept
+        by[3, row] = by_pressure * by_peak
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -18,7 +18,7 @@ from kpitoolkit.regression import posterior as posteriors
 from kpitoolkit.regression.diagnostics_wording import LEVEL
 from kpitoolkit.regression.posterior import Posterior
 from kpitoolkit.regression.problem import Problem
-from kpitoolkit.regression.returns import AGREEING, SHRUNK, SILENT
+from kpitoolkit.regression.returns import AGREEING, SHRUNK, SILENT, own_data
 from kpitoolkit.regression.transparent import media_columns
 
 LARGEST_VIF = 5.0
@@ -124,22 +124,6 @@ def not_diagnosed() -> Diagnostics:
     table = pd.DataFrame({"check": WHOLE, "channel": "", "statistic": np.nan, "p_value": np.nan})
     residuals = pd.DataFrame({"period_end": pd.DatetimeIndex([]), "residual": np.zeros(0)})
     return Diagnostics(table.assign(verdict="not_examined"), residuals)
-
-
-def own_data(post: Posterior) -> np.ndarray:
-    """Return the share of uncertainty that each channel's own data leave: 1 and more says that they said nothing.
-
-    Posterior standard deviation of log iROAS over the prior's given all other channels' iROAS,
-    ``1 / sqrt((S^-1)_cc)`` for a prior covariance S. Under a prior with a common factor the other channels alone
-    narrow a channel of which the data say nothing; this does not count as its own.
-
-    Returns
-    -------
-    array of shape (channels,)
-    """
-    count = len(post.problem.channels)
-    precision = np.linalg.inv(post.problem.prior.covariance[:count, :count])
-    return np.log(post.iroas).std(axis=0) * np.sqrt(np.diag(precision))
 
 
 def _judged(statistic: float, p_value: float) -> tuple[float, float, str]:

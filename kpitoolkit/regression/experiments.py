@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
-from kpitoolkit.regression import curves, information, transforms
+from kpitoolkit.regression import charts, curves, information, transforms
 from kpitoolkit.regression import experiments_wording as wording
 from kpitoolkit.regression.allocate import check_bounds
 from kpitoolkit.regression.budget import FREE, LARGEST_CHANGE, LAST_QUARTER, default_bounds
@@ -126,6 +126,9 @@ class Experiments:
         Costs are those counted in `test_net`: none where the change of spend gains.
         """
         _ = text.translator(language)
+        title = _("What each channel's best test would be worth, and cost")
+        if not len(self.table):
+            return charts.blank(ax, title, language)
         best = self.table.drop_duplicates("channel")
         each = _("{channel}: {design}, {length}")
         named = [each.format(**wording.named(row, self.frequency, language)) for _place, row in best.iterrows()]
@@ -140,12 +143,12 @@ class Experiments:
             language=language,
             value_format="money",
             currency=self.currency,
-            title=_("What each channel's best test would be worth, and cost"),
+            title=title,
         )
 
 
 def rank(
-    post: Posterior,
+    post: Posterior | None,
     contribution_margin_share: float = 0.4,
     *,
     designs: Sequence[Design] | None = None,
@@ -169,7 +172,8 @@ def rank(
 
     Parameters
     ----------
-    post : Posterior
+    post : Posterior or None
+        None, where nothing could be fitted, ranks nothing.
     contribution_margin_share : float in (0, 1]
         Margin before marketing.
     designs : sequence of Design, optional
@@ -199,6 +203,9 @@ def rank(
     Faults
         On designs that change nothing, unknown channels or such without spend, bounds that exclude the total.
     """
+    if post is None:
+        spend = pd.DataFrame(columns=["channel", "spend", "low", "high"])
+        return Experiments(pd.DataFrame(columns=TABLE), spend, (), np.nan, 0, "published", currency, "week")
     problem = post.problem
     designs = DESIGNS[problem.frequency] if designs is None else tuple(designs)
     now = curves.last_quarter(post) if problem.channels else np.zeros(0)

@@ -105,12 +105,13 @@ class Pooling:
         )  # fmt: skip
 
 
-def summary_of(post: Posterior) -> pd.DataFrame:
+def summary_of(post: Posterior | None) -> pd.DataFrame:
     """Return what a unit saves of its returns, so that others can learn from them: `regression_posterior`.
 
     Parameters
     ----------
-    post : Posterior
+    post : Posterior or None
+        None, where nothing could be fitted, has nothing to tell.
 
     Returns
     -------
@@ -119,6 +120,8 @@ def summary_of(post: Posterior) -> pd.DataFrame:
         where channel and other are the same also mean, sd, prior_mean, prior_sd of log iROAS, the published iroas, low,
         high, and r_hat.
     """
+    if post is None:
+        return pd.DataFrame(columns=SUMMARY)
     names, logs = post.problem.channels, np.log(post.iroas)
     after = np.atleast_2d(np.cov(logs.T))
     before, centre = post.problem.prior.covariance, post.problem.prior.mean

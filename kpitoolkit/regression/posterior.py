@@ -186,6 +186,7 @@ def _gained(spend, own, window, kind, carryover, half, slope, peak, gained):
     """Write the derivative of the window's summed share by a common factor on the window's spend."""
     by, share = np.empty((4, window)), np.empty(window)
     periods, before = kind[2], spend.shape[1] - window
+    weights = np.empty(periods)
     for draw in range(carryover.shape[0]):
         for channel in range(carryover.shape[1]):
             kept, late = carryover[draw, channel], peak[draw, channel]
@@ -193,15 +194,16 @@ def _gained(spend, own, window, kind, carryover, half, slope, peak, gained):
                 spend[channel], window, periods, kind[0], kind[1], kept, half[draw, channel],
                 slope[draw, channel], late, share, by,
             )  # fmt: skip
-            total = 0.0
             least = 0.0 if kind[0] == density.GEOMETRIC else (late - min(max(round(late), 0.0), periods - 1.0)) ** 2
+            for lag in range(periods):
+                power = float(lag) if kind[0] == density.GEOMETRIC else (lag - late) ** 2
+                weights[lag] = kept ** (power - least)
+            total = 0.0
             for row in range(window):
                 whole = part = 0.0
                 for lag in range(min(periods, before + row + 1)):
-                    power = float(lag) if kind[0] == density.GEOMETRIC else (lag - late) ** 2
-                    weight = kept ** (power - least)
-                    whole += weight * spend[channel, before + row - lag]
-                    part += weight * own[channel, before + row - lag]
+                    whole += weights[lag] * spend[channel, before + row - lag]
+                    part += weights[lag] * own[channel, before + row - lag]
                 if whole > 0:
                     total -= by[1, row] * part / whole
             gained[draw, channel] = total

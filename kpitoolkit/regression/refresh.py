@@ -19,7 +19,7 @@ from scipy import stats
 import kpitoolkit
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults
-from kpitoolkit.regression import lift, model, transforms
+from kpitoolkit.regression import charts, lift, model, transforms
 from kpitoolkit.regression.model import Regression
 from kpitoolkit.regression.posterior import INTERVAL, Posterior
 from kpitoolkit.regression.priors import Priors
@@ -111,6 +111,8 @@ class Refresh:
     def plot(self, ax: Axes | None = None, language: str = "en", channel: str = TOTAL) -> Axes:
         """Draw the bridge of all media together, or of one channel."""
         rows = self.table[self.table["channel"] == channel]
+        if not len(self.table):
+            return charts.blank(ax, text.translator(language)("From last quarter's iROAS to this one's"), language)
         if not len(rows):
             raise Faults("refresh", [f"'{channel}' has no bridge. Choose one of {', '.join(_names(self.table))}"])
         title = text.translator(language)("Modelled iROAS of {channel}, from last quarter to this")
@@ -118,13 +120,13 @@ class Refresh:
         return plots.waterfall(rows, "amount", ax, language, value_format="number", title=title)
 
 
-def specification(post: Posterior, seed: int = 0) -> pd.DataFrame:
+def specification(post: Posterior | None, seed: int = 0) -> pd.DataFrame:
     """Return what next quarter's bridge must know of this quarter's figures: `regression_specification`.
 
     Parameters
     ----------
-    post : Posterior
-        What was published.
+    post : Posterior or None
+        What was published; None, where nothing could be fitted, has no specification.
     seed : int
         Of its draws.
 
@@ -133,6 +135,8 @@ def specification(post: Posterior, seed: int = 0) -> pd.DataFrame:
     DataFrame
         key, value (text; lists and mappings as JSON).
     """
+    if post is None:
+        return pd.DataFrame(columns=["key", "value"])
     given = post.problem
     values = {
         "adstock": given.adstock,

@@ -64,7 +64,7 @@ def rows(post: Posterior, break_even: float) -> pd.DataFrame:
     frame["probability_above_break_even"] = (iroas > break_even).mean(axis=0)
     before = prior_returns(problem.prior, post.weight)
     frame[["prior_iroas", "prior_low", "prior_high"]] = before[["iroas", "low", "high"]].to_numpy()
-    frame["shrinkage"] = np.log(iroas).std(axis=0) / before["log_sd"].to_numpy()
+    frame["shrinkage"] = [np.log(post.total).std() / before["log_sd"].iloc[0], *own_data(post)]
     frame["r_hat"], frame["ess"] = [np.max(post.r_hat), *post.r_hat], [np.min(post.ess), *post.ess]
     shapes = {"carryover": post.carryover, "half_saturation": post.half_saturation * problem.mean_active}
     shapes |= {"slope": post.slope, "ceiling": posteriors.ceiling(post)}
@@ -111,6 +111,22 @@ def prior_returns(prior: Prior, weight: np.ndarray) -> pd.DataFrame:
     )
 
 
+def own_data(post: Posterior) -> np.ndarray:
+    """Return the share of uncertainty that each channel's own data leave: 1 and more says that they said nothing.
+
+    Posterior standard deviation of log iROAS over the prior's given all other channels' iROAS,
+    ``1 / sqrt((S^-1)_cc)`` for a prior covariance S. Under a prior with a common factor the other channels alone
+    narrow a channel of which the data say nothing; this does not count as its own.
+
+    Returns
+    -------
+    array of shape (channels,)
+    """
+    count = len(post.problem.channels)
+    precision = np.linalg.inv(post.problem.prior.covariance[:count, :count])
+    return np.log(post.iroas).std(axis=0) * np.sqrt(np.diag(precision))
+
+
 def priors_beside(post: Posterior | None) -> pd.DataFrame:
     """Return each quantity of each channel before and after the data: centre and 90% interval, in the reader's units.
 
@@ -139,7 +155,8 @@ def verdict(row, periods: int, frequency: str) -> tuple[str, str]:
     """Place a return beside break-even where the data allow it; else say why not.
 
     A verdict takes enough periods, chains that agree (R-hat under 1.05), a posterior less than half as wide as the
-    prior on the log scale, and a probability of lying above break-even of at least .9 or at most .1.
+    prior on the log scale (of a channel: as the prior that knows all other channels, see `own_data`), and a
+    probability of lying above break-even of at least .9 or at most .1.
 
     Parameters
     ----------

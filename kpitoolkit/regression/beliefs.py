@@ -49,7 +49,7 @@ class Beliefs:
         return said
 
 
-def contradictions(post: Posterior, *, seed: int = 0) -> Beliefs:
+def contradictions(post: Posterior | None, *, seed: int = 0) -> Beliefs:
     """Compare the priors that were stated, not those by default, with the posterior.
 
     A prior is contradicted where ``|posterior median - prior centre| > 2.5`` prior standard deviations, on the scale on
@@ -59,7 +59,8 @@ def contradictions(post: Posterior, *, seed: int = 0) -> Beliefs:
 
     Parameters
     ----------
-    post : Posterior
+    post : Posterior or None
+        None, where nothing could be fitted, contradicts nothing.
     seed : int
         Of the draft.
 
@@ -68,6 +69,8 @@ def contradictions(post: Posterior, *, seed: int = 0) -> Beliefs:
     Beliefs
         No rows where nothing was stated.
     """
+    if post is None:
+        return Beliefs(pd.DataFrame({"contradicted": np.zeros(0, dtype=bool)}))
     given, prior = post.problem, post.problem.prior
     usual, count = Priors(), len(post.problem.channels)
     changed = {each.name for each in fields(Priors) if getattr(given.stated, each.name) != getattr(usual, each.name)}

@@ -18,7 +18,7 @@ from kpitoolkit.regression import posterior as posteriors
 from kpitoolkit.regression.diagnostics_wording import LEVEL
 from kpitoolkit.regression.posterior import Posterior
 from kpitoolkit.regression.problem import Problem
-from kpitoolkit.regression.returns import AGREEING, SHRUNK, SILENT, own_data
+from kpitoolkit.regression.returns import AGREEING, SILENT, SPOKEN, own_data
 from kpitoolkit.regression.transparent import media_columns
 
 LARGEST_VIF = 5.0
@@ -235,7 +235,7 @@ def _overlap(baseline: pd.DataFrame, media: pd.DataFrame) -> list[tuple]:
 def _own_data(post: Posterior) -> list[tuple]:
     rows = []
     for name, left in zip(post.problem.channels, own_data(post), strict=True):
-        verdict = "look_closer" if left >= SILENT else "stated" if left >= SHRUNK else "in_order"
+        verdict = "look_closer" if left >= SILENT else "stated" if left >= SPOKEN else "in_order"
         rows.append(("own_data", name, float(left), np.nan, verdict))
     return rows
 

@@ -108,11 +108,12 @@ class Experiments:
 
     @property
     def shown(self) -> pd.DataFrame:
-        """The table as pages show it: money in cents."""
+        """The best test of each channel as pages show it: money in cents."""
         money = {"test_cost": "test_cost_cents", "test_value": "test_value_cents"}
         money |= {"perfect_value": "perfect_value_cents", "test_net": "test_net_cents"}
-        cents = {name: (self.table[name] * 100).round().astype("Int64") for name in money}
-        frame = self.table.assign(interval_narrower=wording.narrower(self.table), **cents).rename(columns=money)
+        best = self.table.drop_duplicates("channel")
+        cents = {name: (best[name] * 100).round().astype("Int64") for name in money}
+        frame = best.assign(interval_narrower=wording.narrower(best), **cents).rename(columns=money)
         kept = ["rank", "channel", "design", "test_periods", "log_sd", "interval_narrower", *money.values()]
         return frame[[*kept, "test_verdict"]]
 

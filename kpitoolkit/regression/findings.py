@@ -197,7 +197,7 @@ def _channels(rows: pd.DataFrame, language: str) -> list[str]:
             "Estimated, but too near break-even to call (in brackets the 90% interval and the probability of being "
             "above): {channels}."
         ),
-        "data_faint": _("Insufficient data, for they have not halved what was unknown: {channels}."),
+        "data_faint": _("Insufficient data, for they say too little: {channels}."),
         "data_silent": _(
             "Insufficient data, for they say next to nothing and the figures lean on the prior: {channels}."
         ),

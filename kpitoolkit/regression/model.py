@@ -25,7 +25,8 @@ from kpitoolkit.regression.returns import Evidence
 AUTO = "auto"
 _SHOWN = ["channel", "spend", "contribution", "iroas", "low", "high", "probability_above_break_even"]
 _SHOWN += ["roi", "mroas", "mroas_low", "mroas_high", "verdict"]
-_BELIEVED = ["channel", "prior_iroas", "prior_low", "prior_high", "iroas", "low", "high", "shrinkage", "r_hat", "ess"]
+_BELIEVED = ["channel", "prior_iroas", "prior_low", "prior_high", "iroas", "low", "high", "shrinkage", "own_data"]
+_BELIEVED += ["r_hat", "ess"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +40,11 @@ class Regression:
         the total, with central 90% intervals. spend, contribution: currency in the window; iroas: modelled revenue
         per unit of spend; mroas: of the next unit, spent as the window's was; roi, mroi: after the margin and the
         spend itself (margin x iroas - 1); probability_above_break_even; prior_iroas (median), prior_low, prior_high:
-        before; shrinkage: posterior over prior standard deviation of log iROAS (`returns.own_data`); r_hat, ess: of
-        the sampler (missing in drafts); carryover: per period; half_saturation: currency per period; slope; ceiling:
-        the revenue per period that the channel tends to; verdict: `above_break_even`, `below_break_even`,
-        `insufficient_data`, `not_spent`; verdict_reason: what stands in the way of a verdict (`returns.verdict`);
-        kind: `published` or `draft`.
+        before; shrinkage: posterior over prior standard deviation of log iROAS; own_data: of a channel, beyond what
+        the others tell (`returns.own_data`); r_hat, ess: of the sampler (missing in drafts); carryover: per period;
+        half_saturation: currency per period; slope; ceiling: the revenue per period that the channel tends to;
+        verdict: `above_break_even`, `below_break_even`, `insufficient_data`, `not_spent`; verdict_reason: what stands
+        in the way of a verdict (`returns.verdict`); kind: `published` or `draft`.
     contributions : DataFrame
         period_end, component (`baseline`, the channels, `residual`), contribution, low, high: together the
         contributions are each period's revenue.

@@ -17,14 +17,14 @@ from kpitoolkit.regression.priors import Prior, prior_table
 
 TOTAL = "total_media"
 SHORTEST = {"week": 104, "quarter": 16}
-SHRUNK, SILENT = 0.5, 0.8
+SHRUNK, SPOKEN, SILENT = 0.5, 2 / 3, 0.8
 LIKELY, UNLIKELY = 0.9, 0.1
 AGREEING = 1.05
 MOSTLY = 0.5
 PRIOR_DRAWS = 10_000
 TABLE = ["channel", "spend", "contribution", "contribution_low", "contribution_high", "iroas", "low", "high"]
 TABLE += ["mroas", "mroas_low", "mroas_high", "roi", "roi_low", "roi_high", "mroi", "probability_above_break_even"]
-TABLE += ["prior_iroas", "prior_low", "prior_high", "shrinkage", "r_hat", "ess"]
+TABLE += ["prior_iroas", "prior_low", "prior_high", "shrinkage", "own_data", "r_hat", "ess"]
 TABLE += ["carryover", "half_saturation", "slope", "ceiling", "verdict", "verdict_reason", "kind"]
 NUMBERS = TABLE[2:-3]
 CONTRIBUTIONS = ["period_end", "component", "contribution", "low", "high"]
@@ -64,7 +64,8 @@ def rows(post: Posterior, break_even: float) -> pd.DataFrame:
     frame["probability_above_break_even"] = (iroas > break_even).mean(axis=0)
     before = prior_returns(problem.prior, post.weight)
     frame[["prior_iroas", "prior_low", "prior_high"]] = before[["iroas", "low", "high"]].to_numpy()
-    frame["shrinkage"] = [np.log(post.total).std() / before["log_sd"].iloc[0], *own_data(post)]
+    frame["shrinkage"] = np.log(iroas).std(axis=0) / before["log_sd"].to_numpy()
+    frame["own_data"] = [frame["shrinkage"].iloc[0], *own_data(post)]
     frame["r_hat"], frame["ess"] = [np.max(post.r_hat), *post.r_hat], [np.min(post.ess), *post.ess]
     shapes = {"carryover": post.carryover, "half_saturation": post.half_saturation * problem.mean_active}
     shapes |= {"slope": post.slope, "ceiling": posteriors.ceiling(post)}
@@ -155,13 +156,13 @@ def verdict(row, periods: int, frequency: str) -> tuple[str, str]:
     """Place a return beside break-even where the data allow it; else say why not.
 
     A verdict takes enough periods, chains that agree (R-hat under 1.05), a posterior less than half as wide as the
-    prior on the log scale (of a channel: as the prior that knows all other channels, see `own_data`), and a
-    probability of lying above break-even of at least .9 or at most .1.
+    prior on the log scale, a channel's own data that took away at least a third of what the prior and the other
+    channels left unknown (`own_data`), and a probability of lying above break-even of at least .9 or at most .1.
 
     Parameters
     ----------
     row
-        With `spend`, `iroas`, `r_hat`, `shrinkage` and `probability_above_break_even`.
+        With `spend`, `iroas`, `r_hat`, `shrinkage`, `own_data` and `probability_above_break_even`.
 
     Returns
     -------
@@ -172,7 +173,7 @@ def verdict(row, periods: int, frequency: str) -> tuple[str, str]:
     Examples
     --------
     >>> from types import SimpleNamespace as Row
-    >>> row = Row(spend=1.0, iroas=4.0, r_hat=1.01, shrinkage=0.3, probability_above_break_even=0.97)
+    >>> row = Row(spend=1.0, iroas=4.0, r_hat=1.01, shrinkage=0.3, own_data=0.4, probability_above_break_even=0.97)
     >>> verdict(row, 104, "week")
     ('above_break_even', '')
     >>> verdict(row, 103, "week")
@@ -185,8 +186,8 @@ def verdict(row, periods: int, frequency: str) -> tuple[str, str]:
         "too_few_periods": periods < SHORTEST[frequency],
         "not_fitted": not np.isfinite(row.iroas),
         "chains_disagree": row.r_hat >= AGREEING,  # drafts have no chains: NaN is no objection
-        "data_silent": not row.shrinkage < SILENT,
-        "data_faint": not row.shrinkage < SHRUNK,
+        "data_silent": not max(row.shrinkage, row.own_data) < SILENT,
+        "data_faint": not (row.shrinkage < SHRUNK and row.own_data < SPOKEN),
         "holds_break_even": UNLIKELY < probability < LIKELY,
     }
     for reason, stands in stands_in_the_way.items():

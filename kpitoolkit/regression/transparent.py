@@ -53,10 +53,10 @@ class Transparent:
     lags: int
     periods: int
 
-    def shown(self, language: str = "en") -> pd.DataFrame:
-        """The table as pages show it: the p-value in words, so that none is written 0.000."""
-        written = [p_text(value, language) for value in self.table["p_value"]]
-        return self.table.assign(p_value=written)
+    def shown(self, language: str = "en", media: bool = True) -> pd.DataFrame:
+        """The table as pages show it, of the media or of the baseline; p-values in words, so that none is 0.000."""
+        table = self.table[self.table["term"].isin(self.channels) == media]
+        return table.assign(p_value=[p_text(value, language) for value in table["p_value"]])
 
     def findings(self, language: str = "en") -> list[str]:
         """Say what the regression is, how much it follows, and where it and the Bayesian estimate part."""

@@ -198,7 +198,14 @@ def test_a_lift_test_narrows_what_is_known_of_its_channel(inputs, quick):
     assert abs(np.log(tested.loc["tv", "iroas"])) < abs(np.log(without.loc["tv", "iroas"])) + 0.05
 
 
-ROW = {"spend": 1.0, "iroas": 4.0, "r_hat": 1.01, "shrinkage": 0.3, "probability_above_break_even": 0.97}
+ROW = {
+    "spend": 1.0,
+    "iroas": 4.0,
+    "r_hat": 1.01,
+    "shrinkage": 0.3,
+    "own_data": 0.4,
+    "probability_above_break_even": 0.97,
+}
 
 
 @pytest.mark.parametrize(
@@ -212,6 +219,9 @@ ROW = {"spend": 1.0, "iroas": 4.0, "r_hat": 1.01, "shrinkage": 0.3, "probability
         ({}, 103, ("insufficient_data", "too_few_periods")),
         ({"shrinkage": 0.5}, 104, ("insufficient_data", "data_faint")),
         ({"shrinkage": 0.8}, 104, ("insufficient_data", "data_silent")),
+        ({"own_data": 0.67}, 104, ("insufficient_data", "data_faint")),
+        ({"own_data": 0.8}, 104, ("insufficient_data", "data_silent")),
+        ({"shrinkage": 0.49, "own_data": 0.66}, 104, ("above_break_even", "")),
         ({"shrinkage": 0.8, "probability_above_break_even": 0.5}, 104, ("insufficient_data", "data_silent")),
         ({"r_hat": 1.05}, 104, ("insufficient_data", "chains_disagree")),
         ({"r_hat": np.nan}, 104, ("above_break_even", "")),

@@ -78,7 +78,8 @@ def known_total(stated: Any) -> Any:
     """Return the total of the budget: `fixed`, `free` or an amount above 0; else raise ValueError."""
     if stated in TOTALS or (_number(stated) and stated > 0):
         return stated
-    raise ValueError(f"must be fixed (as it is today), free, or an amount above 0 per period.{suggest(stated, TOTALS)}")
+    near = suggest(stated, TOTALS)
+    raise ValueError(f"must be fixed (as last quarter), free, or an amount above 0 for the quarter.{near}")
 
 
 def known_bounds(stated: dict[str, Any]) -> dict[str, list[float]]:
@@ -92,18 +93,19 @@ def known_bounds(stated: dict[str, Any]) -> dict[str, list[float]]:
     faults = []
     for channel, bounds in stated.items():
         if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(_number(each) for each in bounds):
-            faults.append(f"channel '{channel}': write [low, high], two amounts per period")
+            faults.append(f"channel '{channel}': write [low, high], two amounts for the quarter")
         elif not 0 <= bounds[0] <= bounds[1]:
             faults.append(f"channel '{channel}': needs 0 <= low <= high, not {list(bounds)}")
     return _or_refused({channel: list(bounds) for channel, bounds in stated.items()} if not faults else {}, faults)
 
 
 def known_scenarios(stated: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return the budget's scenarios, each a spend per period by channel; raise ValueError where one is none."""
+    """Return the budget's scenarios, each a spend of the quarter by channel; raise ValueError where one is none."""
     faults = []
     for name, spend in stated.items():
         if not isinstance(spend, dict) or not spend:
-            faults.append(f"scenario '{name}': write spend per period by channel, such as {{tv: 12000, search: 8000}}")
+            example = "{tv: 12000, search: 8000}"
+            faults.append(f"scenario '{name}': write spend of the quarter by channel, such as {example}")
             continue
         faults += [
             f"scenario '{name}': spend on '{channel}' must be a number of 0 or more, not {value!r}"

@@ -308,7 +308,7 @@ def _decision(post: Posterior, budget: pd.DataFrame, total: float, horizon: int,
     else:
         check_bounds(low, high, total)
         step = max((total - low.sum()) / STEPS, 1e-300)
-        counts = np.minimum(np.floor((high - low) / step + 1e-6).astype(np.int64), STEPS) + 1
+        counts = np.floor(np.minimum((high - low) / step + 1e-6, STEPS)).astype(np.int64) + 1
         units = int(min(STEPS, (counts - 1).sum()))
         spend = low[:, None] + step * np.minimum(np.arange(counts.max()), counts[:, None] - 1)
     profits = np.empty((len(post.iroas), *spend.shape))

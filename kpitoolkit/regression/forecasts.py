@@ -66,6 +66,8 @@ def forecast(seen: Problem, whole: Problem, seed: int = 0) -> np.ndarray:
     -------
     array of shape (periods ahead,)
     """
+    for name in [name for name, spent in zip(seen.channels, seen.spent, strict=True) if not spent]:
+        seen, whole = without(seen, name), without(whole, name)  # not begun yet: nothing is known of it
     post = estimate.draft(seen, seed=seed, draws=DRAWS)
     expected = post.baseline @ whole.baseline.to_numpy().T
     if seen.channels:

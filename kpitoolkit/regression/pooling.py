@@ -22,6 +22,7 @@ from scipy.linalg import solve_triangular
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
+from kpitoolkit.regression import charts
 from kpitoolkit.regression.posterior import INTERVAL, Posterior, interval, point
 from kpitoolkit.regression.priors import Priors
 from kpitoolkit.regression.problem import Problem
@@ -92,16 +93,25 @@ class Pooling:
             said += [sentence.format(channels=", ".join(names))] if names else []
         return said
 
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The table as pages show it: what each unit found, what the others say, and both together."""
+        kept = ["unit", "channel", "own_iroas", "own_low", "own_high", "others_iroas", "iroas", "low", "high", "status"]
+        return self.table[kept]
+
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw each pooled iROAS with its interval, beside the unit's own."""
         _ = text.translator(language)
+        title = _("Modelled revenue per unit of spend, with what other units know")
         rows = self.table[self.table["status"] == "pooled"]
+        if not len(rows):
+            return charts.blank(ax, title, language)
         names = [f"{text.label(row.channel, language)}, {row.unit}" for row in rows.itertuples()]
         words = (_("with the other units, 90% interval"), _("on its own"), _("90% interval on its own"))
         return plots.against(
             rows.assign(name=names), "name", "iroas", "low", "high", "own_iroas", words,
             span=("own_low", "own_high"), ax=ax, language=language,
-            title=_("Modelled revenue per unit of spend, with what other units know"),
+            title=title,
         )  # fmt: skip
 
 

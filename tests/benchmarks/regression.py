@@ -140,28 +140,44 @@ def rmse(logs):
 
 
 def gap(ours, theirs, draws=2000):
-    """Return by group the difference of the RMSE of log iROAS, ours less the peer's, and its standard error.
+    """Return by group the differences of median error and of RMSE of log iROAS, ours less the peer's, with their s.e.
 
-    The peer's point is its better one in each group. Companies are drawn anew, with all their channels, both sides.
+    The peer's point is its better one by each measure and group. Companies are drawn anew, with all their channels, for
+    both sides at once.
     """
     rows, random = {}, np.random.default_rng(0)
-    own = pooled(ours[ours["of"] != "total"])
-    other = pooled(theirs[theirs["of"] != "total"])
+    own, other = (pooled(lines[lines["of"] != "total"]) for lines in (ours, theirs))
     for group, part in own.groupby("group", sort=False):
-        squares = (part["log point"] ** 2).groupby([part["family"], part["seed"]]).mean()
         with_them = other[other["group"] == group]
-        name = min(("mean", "median"), key=lambda each: rmse(with_them[f"log {each}"]))
-        peer = (with_them[f"log {name}"] ** 2).groupby([with_them["family"], with_them["seed"]]).mean()
-        both = np.column_stack([squares, peer.reindex(squares.index)])
-        drawn = np.sqrt(both[random.integers(0, len(both), (draws, len(both)))].mean(axis=1))
-        rows[group] = (np.sqrt(both.mean(axis=0)) @ [1, -1], np.std(drawn[:, 0] - drawn[:, 1]))
-    return pd.DataFrame(rows, index=["gap", "se"]).T
+        rows[group] = {}
+        for column, name, measure in (("error", "relative", np.median), ("rmse", "log", _rmse)):
+            tables = [_by_company(part, f"{name} point")]
+            choices = [_by_company(with_them, f"{name} {each}") for each in ("mean", "median")]
+            tables.append(min(choices, key=lambda each: measure(each, axis=None)))
+            drawn = random.integers(0, len(tables[0]), (draws, len(tables[0])))
+            again = [measure(each[drawn].reshape(draws, -1), axis=1) for each in tables]
+            rows[group][column] = measure(tables[0], axis=None) - measure(tables[1], axis=None)
+            rows[group][f"{column} se"] = np.std(again[0] - again[1])
+    return pd.DataFrame(rows).T
+
+
+def _by_company(lines, column):
+    return lines.pivot_table(index=["family", "seed"], columns="of", values=column).to_numpy()
+
+
+def _rmse(logs, axis):
+    return np.sqrt((logs**2).mean(axis=axis))
 
 
 def table(head, rows):
     """Write a Markdown table, its first column to the left."""
     marks = ["---", *["---:"] * (len(head) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (head, marks, *rows)]
+
+
+def difference(distance, group, column):
+    """Write a difference with its standard error."""
+    return f"{distance.loc[group, column]:+.2f} ± {distance.loc[group, f'{column} se']:.2f}"
 
 
 def report(found):
@@ -176,10 +192,11 @@ def report(found):
     lines, rows = ["", "## Error", ""], []
     for group in ours.index:
         row = [group, f"{ours.loc[group, 'companies']:.0f}"]
-        row += [pair(group, column, ".2f") for column in ("error", "rmse")]
-        row += [f"{distance.loc[group, 'gap']:+.2f} ± {distance.loc[group, 'se']:.2f}"] if beside else []
+        for column in ("error", "rmse"):
+            row += [pair(group, column, ".2f"), *([difference(distance, group, column)] if beside else [])]
         rows.append(row + [pair(group, column, ".2f") for column in ("error of total", "rmse of total")])
-    head = ["family", "companies", "median error", "RMSE of log", *(["difference ± s.e."] if beside else [])]
+    apart = ["difference ± s.e."] if beside else []
+    head = ["family", "companies", "median error", *apart, "RMSE of log", *apart]
     lines += table([*head, "total: median error", "RMSE of log"], rows)
     lines += ["", "## Coverage of intervals", ""]
     columns = {"50%": 0.5, "80%": 0.8, "90%": 0.9, "95%": 0.95, "total, 90%": "total 0.9", "R-hat in order": "in order"}
@@ -227,7 +244,8 @@ def aims(found):
         families = [group for group in ours.index if group not in ("all", "outside, pooled")]
         for column, what in (("error", "median error"), ("rmse", "RMSE of log iROAS")):
             worse = [group for group in families if ours.loc[group, column] > theirs.loc[group, column]]
-            add(f"{what}: families where worse than the peer", "none", ", ".join(worse) or "none", not worse)
+            reached = ", ".join(f"{group} ({difference(found['gap'], group, column)})" for group in worse)
+            add(f"{what}: families where worse than the peer", "none", reached or "none", not worse)
     return ["", "## Aims", "", *table(["", "aim", "reached", ""], rows)]
 
 

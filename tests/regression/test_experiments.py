@@ -173,6 +173,16 @@ def test_a_budget_that_cannot_change_makes_every_test_worthless():
     assert table["test_value"].to_numpy() == pytest.approx(0, abs=1e-6)
 
 
+def test_a_total_that_equals_the_lower_bounds_leaves_nothing_to_decide():
+    # last quarter's spend is less than any before it: the bounds go up from there, and the total stays there
+    spend = np.append(np.full(107, 200.0), np.full(13, 100.0))[:, None]
+    post = written(spend, iroas=[[1.0], [3.0]], carryover=0.5, half_saturation=1.0, revenue=1000.0)
+    found = experiments.rank(post, 0.4, designs=[OFF])
+    assert found.budget[["spend", "low"]].to_numpy().ravel() == pytest.approx([100, 100])
+    assert found.budget["high"].item() > 140
+    assert found.table[["test_value", "perfect_value"]].to_numpy().ravel() == pytest.approx([0, 0], abs=1e-9)
+
+
 def test_channels_that_are_off_now_are_named_and_not_tested():
     post = uncertain()
     silent = post.problem.spend.copy()

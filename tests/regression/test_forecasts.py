@@ -88,3 +88,15 @@ def test_every_origin_has_a_year_and_a_quarter_before_it(weeks, forecast, monkey
     errors = forecasts.rolling_errors(simulated.given(weeks=weeks))
     assert len(errors) == forecast
     assert min(origins, default=65) >= 65
+
+
+@pytest.mark.parametrize("saturation", ["hill", "logistic"])
+def test_a_channel_that_had_not_begun_adds_nothing_to_a_forecast(saturation):
+    """TV starts five weeks before the end: every origin but the last sees no spend on it at all."""
+    late = simulated.frame(weeks=117)
+    late.loc[late.index[:-5], "tv"] = 0.0
+    given = problem(late, ["search", "tv"], ["promotion_days"], window=117, saturation=saturation)
+    seen = cut(given, 104)
+    found = forecasts.forecast(seen, given)
+    assert found.tolist() == forecasts.forecast(without(seen, "tv"), without(given, "tv")).tolist()
+    assert np.isfinite(found).all()

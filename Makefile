@@ -38,7 +38,7 @@ lab: $(VENV)/.ready-run
 	$(BIN)/jupyter-lab --notebook-dir=. notebooks/explore.ipynb
 
 bench: $(VENV)/.ready-test
-	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script; done
 
 # what the tests need contains what the run needs
 $(VENV)/.ready-run: pyproject.toml constraints.txt | $(VENV)/bin/python

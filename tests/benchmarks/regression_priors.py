@@ -4,7 +4,7 @@ The default was chosen here, on seeds 1000 to 1211, which the side-by-side bench
 study (from 2000) do not use. By family: median relative error and root mean square error of log iROAS, share of 90%
 intervals that hold it, and the same of all media together, with the mean log error of the total.
 
-Run: ``python tests/benchmarks/regression_priors.py [companies a family]`` (a minute of CPU for each prior and company)
+Run: ``python -m tests.benchmarks.regression_priors [companies a family]`` (a minute of CPU for each prior and company)
 """
 
 import sys

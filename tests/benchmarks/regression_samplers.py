@@ -5,7 +5,7 @@ process and thread. HMC: 24 chains of 150 kept walks after 75, 18 leap-frog step
 adapted in the first walks. CPU-seconds are of the walk alone, after compiling; R-hat and bulk ESS of log iROAS are
 ArviZ's.
 
-Run: ``python tests/benchmarks/regression_samplers.py [companies]``
+Run: ``python -m tests.benchmarks.regression_samplers [companies]``
 """
 
 import sys

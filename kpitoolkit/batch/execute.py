@@ -17,7 +17,13 @@ def load():
     return papermill, kernels
 
 
-def execute(source: Path, target: Path, values: Mapping[str, object], lasting: Mapping[str, str]) -> None:
+def execute(
+    source: Path,
+    target: Path,
+    values: Mapping[str, object],
+    lasting: Mapping[str, str],
+    outputs: Path | None = None,
+) -> None:
     """Run a notebook with values for its parameters; the notebook that ran is kept even where a cell fails.
 
     Parameters
@@ -28,6 +34,8 @@ def execute(source: Path, target: Path, values: Mapping[str, object], lasting: M
         Values of names that its cell of parameters sets.
     lasting : mapping of str
         Folders of this run and what takes their place in the notebook that ran, once the run's own are gone.
+    outputs : Path, optional
+        Where results are published; by default as the environment says.
 
     Raises
     ------
@@ -42,7 +50,7 @@ def execute(source: Path, target: Path, values: Mapping[str, object], lasting: M
             dict(values),
             kernel_name=kernels.KERNEL_NAME,
             engine_name="nbclient",
-            kernel_manager_class=kernels.BatchKernelManager,
+            kernel_manager_class=kernels.manager(outputs),
             start_timeout=_START_SECONDS,
             progress_bar=False,
         )

@@ -26,13 +26,15 @@ ONE_THREAD = (
 _LONGEST_SOCKET = 100  # a Unix socket's path holds 104 to 108 bytes
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, outputs: Path | None = None) -> dict[str, str]:
     """Return the environment of a kernel: this process's, without what would change figures or pictures.
 
     Parameters
     ----------
     folder : Path
         An empty folder that takes the place of the user's IPython folder.
+    outputs : Path, optional
+        Where results are published, so that a notebook finds those of last quarter's case beside its own.
 
     Examples
     --------
@@ -45,11 +47,15 @@ def environment(folder: Path) -> dict[str, str]:
     kept["IPYTHONDIR"] = str(folder)
     kept["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     kept["PYTHONHASHSEED"] = "0"
+    if outputs is not None:
+        kept["KPITOOLKIT_OUTPUTS"] = str(outputs.resolve())
     return kept
 
 
 class BatchKernelManager(AsyncKernelManager):
     """Starts kernels of the running interpreter, over Unix sockets where the system has them."""
+
+    outputs: Path | None = None
 
     def __init__(self, **kwargs):
         kwargs.setdefault("kernel_spec_manager", KernelSpecManager(kernel_dirs=[]))
@@ -63,7 +69,7 @@ class BatchKernelManager(AsyncKernelManager):
 
     async def start_kernel(self, **kwargs):
         """Start the kernel in the batch's environment."""
-        kwargs.setdefault("env", environment(self._folder / "ipython"))
+        kwargs.setdefault("env", environment(self._folder / "ipython", self.outputs))
         kwargs["extra_arguments"] = [*kwargs.get("extra_arguments", ()), "--IPKernelApp.log_level=CRITICAL"]
         await super().start_kernel(**kwargs)
 
@@ -72,3 +78,8 @@ class BatchKernelManager(AsyncKernelManager):
         await super().cleanup_resources(restart=restart)
         if not restart:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def manager(outputs: Path | None = None) -> type[BatchKernelManager]:
+    """Return the class of managers whose kernels know where results are published."""
+    return type("BatchKernelManager", (BatchKernelManager,), {"outputs": outputs})

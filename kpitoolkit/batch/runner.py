@@ -309,7 +309,7 @@ def _make(batch: Batch, notebook: Notebook, job: Entry) -> Entry:
     try:
         with batch.one_at_a_time:
             load()
-        execute(notebook.path, pages / f"{stem}.ipynb", values, lasting)
+        execute(notebook.path, pages / f"{stem}.ipynb", values, lasting, batch.home.parent)
         with batch.one_at_a_time:
             render_page(*rendered, stated, done, batch.case.name, batch.data[unit])
         files = {f"{unit}/tables/{path.name}": path for path in sorted((made / "tables").glob("*")) if path.is_file()}

@@ -33,6 +33,13 @@ def test_values_environment_and_lasting_folders(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_notebook_knows_where_results_are_published(tmp_path):
+    source = written(tmp_path / "in.ipynb", "from kpitoolkit import parameters\nprint(parameters.outputs_root())")
+    execute(source, tmp_path / "out.ipynb", {}, {}, tmp_path / "published")
+    cells = json.loads((tmp_path / "out.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert "".join(cells[-1]["outputs"][0]["text"]).strip() == str((tmp_path / "published").resolve())
+
+
 def test_a_kernel_that_dies_is_an_error_and_the_notebook_is_kept(tmp_path):
     source = written(tmp_path / "in.ipynb", "print(1)", "import os; os._exit(3)")
     with pytest.raises(Exception, match=r"(?i)kernel died"):

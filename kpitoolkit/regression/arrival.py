@@ -4,9 +4,9 @@ import numpy as np
 
 from kpitoolkit import text
 from kpitoolkit.regression.checks import runs
+from kpitoolkit.regression.returns import USUAL_SHARE
 
 LONGEST_PAUSE_WEEKS = 3
-USUAL_SHARE = (0.001, 1.0)  # of revenue, that marketing spend is; beyond, a unit or a currency may be wrong
 
 
 def findings(arrived, language: str = "en") -> list[str]:

@@ -19,7 +19,7 @@ from kpitoolkit.regression import curves
 from kpitoolkit.regression.allocate import allocate
 from kpitoolkit.regression.estimate import LARGEST_R_HAT
 from kpitoolkit.regression.posterior import Posterior, interval
-from kpitoolkit.regression.returns import SHORTEST, TOTAL
+from kpitoolkit.regression.returns import SHORTEST, TOTAL, USUAL_SHARE
 
 FREE, LAST_QUARTER = "free", "fixed"
 LARGEST_CHANGE = 0.5
@@ -73,7 +73,8 @@ class Budget:
         With a free total: of changing the total over the best plan at last quarter's total.
     decision : {"move", "stay"}
     reason : str
-        Why to stay: `no_better`, `not_distinguishable`, `short`, `not_converged`, `nothing_modelled`; empty for `move`.
+        Why to stay: `no_better`, `not_distinguishable`, `short`, `unusual_spend`, `not_converged`, `nothing_modelled`;
+        empty for `move`.
     total : {"fixed", "stated", "free"}
     method : {"marginal", "grid"}
         `allocate`'s.
@@ -338,6 +339,8 @@ def _reason(post: Posterior, gain: Gain) -> str:
     """Why to stay; empty where the plan should move."""
     if post.problem.window < SHORTEST[post.problem.frequency]:
         return "short"
+    if not USUAL_SHARE[0] <= post.problem.spent.sum() / post.problem.window <= USUAL_SHARE[1]:
+        return "unusual_spend"
     if (post.r_hat[np.isfinite(post.r_hat)] >= LARGEST_R_HAT).any():
         return "not_converged"
     if gain.distinguishable:

@@ -78,6 +78,10 @@ def _decision(budget, language: str) -> str:
             "Stay with {stay}: {periods} periods are too few for a decision to move. The best other plan is modelled "
             "to bring {gain} of contribution margin (90% interval {low} to {high})."
         ),
+        "unusual_spend": _(
+            "Stay with {stay}: spend is so small or so large beside revenue that its currency or unit seems wrong. "
+            "Check both before any plan."
+        ),
         "not_converged": _(
             "Stay with {stay}: the estimation did not settle, and no plan should rest on it. The best other plan is "
             "modelled to bring {gain} of contribution margin (90% interval {low} to {high})."
@@ -173,7 +177,7 @@ def _as_last_quarter(budget, language: str) -> str:
 def _another_total(budget, language: str) -> str:
     """Say that less or more of the same mix would gain, where that can be told; a free total has said so already."""
     _ = text.translator(language)
-    if budget.total == "free" or budget.reason in ("short", "not_converged"):
+    if budget.total == "free" or budget.reason in ("short", "unusual_spend", "not_converged"):
         return ""
     sentence = {
         "a_fifth_less": _(

@@ -85,13 +85,16 @@ def _why(regression, language: str) -> str:
         else _("{periods} quarters, where a verdict takes {shortest}"),
         "not_fitted": _("no channel could be told from the baseline"),
         "chains_disagree": _("the sampler's chains do not agree (R-hat {r_hat})"),
+        "unusual_spend": _("spend is {spend_share} of revenue; check the currency and the unit of both first"),
         "data_faint": _("the data have not halved what was unknown about all media together"),
         "data_silent": _("the data said next to nothing about all media together, and the figures lean on the prior"),
     }.get(regression.evidence.reason, "")
+    revenue = regression.contributions["contribution"].sum()
     return words.format(
         periods=text.number(regression.periods, language),
         shortest=text.number(SHORTEST[regression.frequency], language),
         r_hat=text.number(regression.table["r_hat"].iloc[0], language, 2),
+        spend_share=text.percent(regression.table["spend"].iloc[0] / revenue, language, 2),
     )
 
 
@@ -198,6 +201,7 @@ def _channels(rows: pd.DataFrame, language: str) -> list[str]:
             "above): {channels}."
         ),
         "data_faint": _("Insufficient data, for they say too little: {channels}."),
+        "unusual_spend": _("No verdict before the currency and the unit of spend are checked: {channels}."),
         "data_silent": _(
             "Insufficient data, for they say next to nothing and the figures lean on the prior: {channels}."
         ),

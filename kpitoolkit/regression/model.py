@@ -219,7 +219,8 @@ def fit(
         contributions = returns.without_media(inside.index, revenue, baseline if enough else None)
         media = pd.DataFrame(columns=["period_end", "contribution", "low", "high"])
     spent = {returns.TOTAL: float(spend.to_numpy().sum()), **{name: float(spend[name].sum()) for name in channels}}
-    table = returns.judged(returns.ordered(found, spent, channels), window, frequency)
+    share = spent[returns.TOTAL] / revenue.sum()
+    table = returns.judged(returns.ordered(found, spent, channels), window, frequency, share)
     return Regression(
         table=table,
         contributions=contributions,

@@ -21,6 +21,7 @@ SHRUNK, SPOKEN, SILENT = 0.5, 2 / 3, 0.8
 LIKELY, UNLIKELY = 0.9, 0.1
 AGREEING = 1.05
 MOSTLY = 0.5
+USUAL_SHARE = (0.001, 1.0)  # of revenue, that marketing spend is; beyond, a unit or a currency may be wrong
 PRIOR_DRAWS = 10_000
 TABLE = ["channel", "spend", "contribution", "contribution_low", "contribution_high", "iroas", "low", "high"]
 TABLE += ["mroas", "mroas_low", "mroas_high", "roi", "roi_low", "roi_high", "mroi", "probability_above_break_even"]
@@ -303,7 +304,12 @@ def ordered(frame: pd.DataFrame, spent: dict[str, float], channels: Sequence[str
     return table
 
 
-def judged(table: pd.DataFrame, periods: int, frequency: str) -> pd.DataFrame:
-    """Return the table with each row's verdict and what stands in the way of one."""
+def judged(table: pd.DataFrame, periods: int, frequency: str, spend_share: float = np.nan) -> pd.DataFrame:
+    """Return the table with each row's verdict and what stands in the way of one.
+
+    Spend as a share of revenue that no business has gives none: a unit or a currency is wrong more likely than true.
+    """
     found = [verdict(row, periods, frequency) for row in table.itertuples()]
+    if spend_share and (spend_share < USUAL_SHARE[0] or spend_share > USUAL_SHARE[1]):
+        found = [said if said[0] == "not_spent" else ("insufficient_data", "unusual_spend") for said in found]
     return table.assign(verdict=[word for word, _why in found], verdict_reason=[why for _word, why in found])

@@ -19,7 +19,9 @@ SPEND = DRAW.gamma(4, 1, (130, 3)) * [300.0, 100.0, 50.0]
 def certain(iroas=(4.0, 1.0), spread=0.05, spend=LEVEL, **shapes):
     """Draws of iROAS that hardly differ (or do, with another spread)."""
     iroas = np.asarray(iroas) * np.exp(spread * NOISE[:, : len(iroas)])
-    return written(spend, window=118, iroas=iroas, **({"carryover": 0.3, "half_saturation": 2.0} | shapes))
+    return written(
+        spend, window=118, iroas=iroas, **({"carryover": 0.3, "half_saturation": 2.0, "revenue": 1e4} | shapes)
+    )
 
 
 def wide_open(post, share=3.0):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kpitoolkit import regression
 from kpitoolkit.errors import Faults
-from kpitoolkit.regression import curves, returns, transforms
+from kpitoolkit.regression import budget, curves, returns, transforms
 
 CHANNELS = ("search", "tv")
 CONTROLS = ("price_index", "promotion_days", "holiday_days")
@@ -341,6 +341,17 @@ def test_fewer_than_104_weeks_give_no_verdict():
     assert set(found.table["verdict"]) == {"insufficient_data"}
     assert found.evidence.grade == "weak"
     assert any("103 weeks, where a verdict takes 104" in sentence for sentence in found.findings("en"))
+
+
+@pytest.mark.parametrize("factor", [1000, 1e-5])
+def test_spend_in_the_wrong_unit_gives_no_verdict_and_no_move(inputs, factor):
+    scaled = inputs.assign(**{name: inputs[name] * factor for name in CHANNELS})
+    found = drafted(scaled)
+    assert set(found.table["verdict_reason"]) == {"unusual_spend"}
+    assert found.evidence.grade == "weak"
+    said = " ".join(found.findings())
+    assert "check the currency and the unit" in said and "No verdict before" in said
+    assert budget.plan_budget(found.posterior, 0.4).reason == "unusual_spend"
 
 
 def test_fewer_weeks_than_coefficients_is_said_not_fitted():

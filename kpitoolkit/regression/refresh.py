@@ -279,8 +279,10 @@ class _Again:
         own = current.posterior.problem
         ended = own.period_end[: -QUARTER[own.frequency]]
         last = old.last if old is not None else ended[-1] if len(ended) else own.period_end[0] - pd.Timedelta(days=1)
-        first = own.period_end[0] if old is None else old.first
         rows = frame.sort_index().loc[:last]
+        first = old.first if old is not None else own.period_end[0]
+        if old is None and len(rows) >= own.window + own.periods - 1:
+            first = rows.index[-own.window]  # as long a window as this quarter's, which ended a quarter earlier
         self.rows = rows.assign(carry_in=rows.index < first)
         self.window = int((~self.rows["carry_in"]).sum())
         self.late = len(rows) > 0 and rows.index[0] > first

@@ -10,11 +10,18 @@ from scipy import stats
 
 import kpitoolkit
 from kpitoolkit.errors import Faults
-from kpitoolkit.regression import refresh as module
 from kpitoolkit.regression.posterior import Posterior, point
 from kpitoolkit.regression.priors import Priors
 from kpitoolkit.regression.problem import problem
-from kpitoolkit.regression.refresh import STEPS, TOTAL, read_specification, refresh, simulation_error, specification
+from kpitoolkit.regression.refresh import (
+    STEPS,
+    TOTAL,
+    fingerprint,
+    read_specification,
+    refresh,
+    simulation_error,
+    specification,
+)
 
 WEEKS, QUARTER = 60, 13
 ENDS = pd.date_range("2025-01-05", periods=12 + WEEKS, freq="7D", name="week_end")
@@ -152,6 +159,14 @@ def test_without_anything_published_last_quarter_is_estimated_today():
     assert by.iloc[:-1].sum() == pytest.approx(by.iloc[-1]) and fit.calls[0]["last"] == ENDS[-1 - QUARTER]
 
 
+def test_without_anything_published_last_quarters_window_is_as_long_as_this_ones():
+    frame = a_frame()
+    today = frame.assign(carry_in=np.arange(len(ENDS)) < 12 + QUARTER)
+    fit = Estimator()
+    refresh(estimated(today, WEEKS), frame.assign(carry_in=False), fit=fit)
+    assert fit.calls[0]["periods"] == WEEKS - QUARTER
+
+
 @pytest.mark.parametrize("why", ["not saved", "other frequency"])
 def test_without_a_specification_the_rest_is_unexplained(why):
     frame = a_frame()
@@ -275,6 +290,6 @@ def test_a_damaged_specification_is_refused(change, said):
 def test_fingerprints_follow_the_numbers():
     given = estimated(a_frame(), WEEKS).posterior.problem
     same = estimated(a_frame(), WEEKS).posterior.problem
-    assert module.fingerprint(given) == module.fingerprint(same)
+    assert fingerprint(given) == fingerprint(same)
     for other in (replace(given, scale=given.scale * 1.01), replace(given, spend=given.spend + 1e-6)):
-        assert module.fingerprint(other) != module.fingerprint(given)
+        assert fingerprint(other) != fingerprint(given)

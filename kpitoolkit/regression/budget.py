@@ -19,7 +19,7 @@ from kpitoolkit.regression import curves
 from kpitoolkit.regression.allocate import allocate
 from kpitoolkit.regression.estimate import LARGEST_R_HAT
 from kpitoolkit.regression.posterior import Posterior, interval
-from kpitoolkit.regression.returns import SHORTEST, TOTAL, USUAL_SHARE
+from kpitoolkit.regression.returns import SHORTEST, SHRUNK, TOTAL, USUAL_SHARE, prior_returns
 
 FREE, LAST_QUARTER = "free", "fixed"
 LARGEST_CHANGE = 0.5
@@ -64,17 +64,18 @@ class Budget:
         (modelled revenue), each with `_low` and `_high` (90%), verdict (what the regression says, where given).
     scenarios : DataFrame
         plan (one of `PLANS`, or the analyst's own), channel (of `channel_off`), spend, contribution (modelled revenue
-        from media), contribution_margin (after spend), gain (of margin over last quarter's plan), each with its
-        interval; probability of a gain (none for last quarter's own); beyond: whether a channel moves outside what
-        was observed.
+        that the quarter's spend brings, in it and after it: what earlier spend carries in was paid for then; without a
+        tail all that media bring in the quarter), contribution_margin (after spend), gain (of margin over last
+        quarter's plan), each with its interval; probability of a gain (none for last quarter's own); beyond: whether a
+        channel moves outside what was observed.
     gain : Gain
         Of the best plan over staying.
     extra : Gain or None
         With a free total: of changing the total over the best plan at last quarter's total.
     decision : {"move", "stay"}
     reason : str
-        Why to stay: `no_better`, `not_distinguishable`, `short`, `unusual_spend`, `not_converged`, `nothing_modelled`;
-        empty for `move`.
+        Why to stay: `no_better`, `not_distinguishable`, `short`, `unusual_spend`, `not_converged`, `weak`,
+        `nothing_modelled`; empty for `move`.
     total : {"fixed", "stated", "free"}
     method : {"marginal", "grid"}
         `allocate`'s.
@@ -271,6 +272,7 @@ class _Market:
     def __init__(self, ahead: curves.Forward, margin: float):
         self.ahead, self.margin = ahead, margin
         count = range(len(ahead.channels))
+        self.tail = ahead.carried.shape[2] > ahead.periods
         self.values = [lambda x, c=c: margin * ahead.revenue(c, x).mean(axis=0) - ahead.periods * x for c in count]
         self.slopes = [lambda x, c=c: ahead.periods * (margin * ahead.next_unit(c, x).mean(axis=0) - 1) for c in count]
 
@@ -292,8 +294,12 @@ class _Market:
         )
 
     def brought(self, plan: np.ndarray) -> np.ndarray:
-        """Modelled revenue, of shape (draws, channels)."""
-        return np.column_stack([self.ahead.revenue(place, x)[:, 0] for place, x in enumerate(plan)])
+        """Modelled revenue, of shape (draws, channels).
+
+        A tail belongs to the spend before it: what was carried in has counted in its own quarter and counts no more.
+        """
+        found = [self.ahead.revenue(place, [x, 0.0]) for place, x in enumerate(plan)]
+        return np.column_stack([own[:, 0] - own[:, 1] if self.tail else own[:, 0] for own in found])
 
     def left(self, plan: np.ndarray) -> np.ndarray:
         """Contribution margin after spend, by draw."""
@@ -344,7 +350,8 @@ def _reason(post: Posterior, gain: Gain) -> str:
     if (post.r_hat[np.isfinite(post.r_hat)] >= LARGEST_R_HAT).any():
         return "not_converged"
     if gain.distinguishable:
-        return ""
+        before = prior_returns(post.problem.prior, post.weight)["log_sd"].iloc[0]
+        return "" if np.log(post.total).std() < SHRUNK * before else "weak"
     return "not_distinguishable" if gain.mean > 0 else "no_better"
 
 

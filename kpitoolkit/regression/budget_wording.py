@@ -86,6 +86,11 @@ def _decision(budget, language: str) -> str:
             "Stay with {stay}: the estimation did not settle, and no plan should rest on it. The best other plan is "
             "modelled to bring {gain} of contribution margin (90% interval {low} to {high})."
         ),
+        "weak": _(
+            "Stay with {stay}: the data have not halved what was unknown about all media together, and no plan should "
+            "rest on the prior. The best other plan is modelled to bring {gain} of contribution margin (90% interval "
+            "{low} to {high})."
+        ),
     }[budget.reason]
     stay = _("last quarter's mix at the stated total") if budget.total == "stated" else _("last quarter's plan")
     return sentence.format(
@@ -177,7 +182,7 @@ def _as_last_quarter(budget, language: str) -> str:
 def _another_total(budget, language: str) -> str:
     """Say that less or more of the same mix would gain, where that can be told; a free total has said so already."""
     _ = text.translator(language)
-    if budget.total == "free" or budget.reason in ("short", "unusual_spend", "not_converged"):
+    if budget.total == "free" or budget.reason in ("short", "unusual_spend", "not_converged", "weak"):
         return ""
     sentence = {
         "a_fifth_less": _(

@@ -87,7 +87,8 @@ def test_the_gain_is_worked_out_draw_by_draw():
     assert found.gain.probability == (drawn > 0).mean()
     row = found.scenarios[found.scenarios["plan"].isin(["proposed", "best_found"])].iloc[0]
     assert row["gain"] == pytest.approx(found.gain.mean, rel=1e-9)
-    assert row["contribution_margin"] == pytest.approx(margins[0].mean(), rel=1e-9)
+    carried = 0.3 * sum(ahead.revenue(place, 0.0)[:, 0] for place in range(2))  # paid for by earlier quarters
+    assert row["contribution_margin"] == pytest.approx((margins[0] - carried).mean(), rel=1e-9)
     assert row["contribution_margin"] == pytest.approx(0.3 * row["contribution"] - row["spend"], rel=1e-9)
 
 
@@ -217,6 +218,26 @@ def test_nothing_moves_on_short_data_or_chains_that_disagree(changed, reason):
     assert found.gain.low > 0
     assert (found.decision, found.reason) == ("stay", reason)
     assert (found.table["spend_proposed"] == found.table["spend_now"]).all()
+
+
+def test_nothing_moves_on_the_prior_alone():
+    # the common factor as wide as before the data: the plan is the prior's, however sure the gain looks
+    level = np.exp(np.linspace(-1.2, 1.2, 200))[:, None]
+    post = written(LEVEL, window=118, iroas=np.array([40.0, 40.0]) * level, half_saturation=3.0)
+    found = plan_budget(post, total="free")
+    assert found.extra.distinguishable
+    assert found.gain.low > 0
+    assert (found.decision, found.reason) == ("stay", "weak")
+    assert "rest on the prior" in found.findings()[0]
+
+
+@pytest.mark.parametrize("tail", [True, False])
+def test_what_earlier_spend_carries_in_counts_once(tail):
+    # a straight line: 100 a week bring 2 each, whenever; the tail replaces what the weeks before carried in
+    post = written(np.full((130, 1), 100.0), window=118, iroas=2.0, carryover=0.8, half_saturation=1e4)
+    row = plan_budget(post, 0.5, tail=tail).scenarios.iloc[0]
+    assert row["contribution"] == pytest.approx(13 * 200, rel=1e-3)
+    assert row["contribution_margin"] == pytest.approx(0, abs=2)
 
 
 def test_quarters():

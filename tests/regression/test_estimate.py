@@ -12,6 +12,7 @@ from kpitoolkit.errors import Faults
 from kpitoolkit.regression import density, estimate, posterior, transforms
 from kpitoolkit.regression.priors import Priors
 from kpitoolkit.regression.problem import believed, cut, problem, without
+from tests.regression import simulated
 
 WEEKS, CARRY_IN = 104, 12
 TIGHT = {"carryover_sd": 0.01, "half_saturation_sd": 0.01, "slope_sd": 0.01}
@@ -183,3 +184,17 @@ def test_baseline_draws_follow_their_normal(published):
     assert np.abs(draws.mean(axis=0) - centre).max() < 4 * (error / np.sqrt(3000)).max()
     assert draws.std(axis=0) == pytest.approx(error, rel=0.08)
     assert stats.kstest((draws[:, 0] - centre[0]) / error[0], "norm").pvalue > 0.001
+
+
+def test_evidence_is_the_area_under_likelihood_times_prior():
+    """Errors alone, two dimensions: Laplace's evidence beside a sum over a grid."""
+    none = without(without(simulated.given(), "search"), "tv")
+    inputs, scratch, sd = none.arrays(), np.empty(2), np.sqrt(np.diag(none.prior.covariance))
+    best = estimate.highest(none, inputs)[0]
+    sides = [np.linspace(-1.0, 1.0, 161) + centre for centre in best]
+    heights = np.array(
+        [[density.log_posterior(np.array([a, b]), scratch, *inputs) for b in sides[1]] for a in sides[0]]
+    )
+    cell = np.prod([side[1] - side[0] for side in sides])
+    area = heights.max() + np.log(np.exp(heights - heights.max()).sum() * cell)
+    assert estimate.evidence(none) == pytest.approx(area - np.log(2 * np.pi) - np.log(sd).sum(), abs=0.05)

@@ -9,31 +9,32 @@ from kpitoolkit.regression.model import Regression, fit, predict
 from kpitoolkit.regression.pooling import pool, summary_of
 from kpitoolkit.regression.prepare import Inputs, inputs, quarterly_inputs, weekly_inputs
 from kpitoolkit.regression.priors import Priors
-from kpitoolkit.regression.recover import recover
-from kpitoolkit.regression.refresh import refresh, specification
-from kpitoolkit.regression.sensitivity import sensitivity
-from kpitoolkit.regression.transparent import transparent
+from kpitoolkit.regression.recover import recover as simulate_and_recover
+from kpitoolkit.regression.refresh import refresh as bridge_from_last_quarter
+from kpitoolkit.regression.refresh import specification
+from kpitoolkit.regression.sensitivity import sensitivity as other_priors
+from kpitoolkit.regression.transparent import transparent as plain_regression
 
 __all__ = [
     "Budget",
     "Inputs",
     "Priors",
     "Regression",
+    "bridge_from_last_quarter",
     "contradictions",
     "diagnose",
     "fit",
     "inputs",
     "lift_tests_beside",
+    "other_priors",
+    "plain_regression",
     "plan_budget",
     "pool",
     "predict",
     "quarterly_inputs",
     "rank_experiments",
-    "recover",
-    "refresh",
-    "sensitivity",
+    "simulate_and_recover",
     "specification",
     "summary_of",
-    "transparent",
     "weekly_inputs",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -16,6 +17,7 @@ STATED = "stated_prior"
 COLUMNS = ["prior", "channel", "iroas", "low", "high", "probability_above_break_even", "shrinkage", "verdict"]
 DRAWS = 500
 NEGLIGIBLE = 1e-3
+FAR = 0.22  # of log iROAS: a quarter more or less
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,14 @@ class Sensitivity:
         channel, verdict (under the stated prior), lowest, highest (iROAS over all priors), changes (how many other
         priors give another verdict), reversed (how many give the opposite one), answer (`holds`, `depends_on_prior`,
         `insufficient_data`: none under the stated prior).
+    published : float
+        iROAS of all media together as published; NaN where only a draft was made.
     """
 
     table: pd.DataFrame
     verdicts: pd.DataFrame
     break_even: float
+    published: float = np.nan
 
     def plot(self, ax: Axes | None = None, language: str = "en", channel: str = returns.TOTAL) -> Axes:
         """Draw a channel's iROAS with its interval, one row a prior, beside break-even."""
@@ -56,8 +61,16 @@ class Sensitivity:
         _ = text.translator(language)
         if not len(self.table):
             return [_("No other prior was tried: nothing could be modelled.")]
-        total = self.verdicts.iloc[0]
-        said = [
+        total, stated = self.verdicts.iloc[0], self.table["iroas"].iloc[0]
+        said = []
+        if abs(np.log(stated / self.published)) > FAR:  # never where nothing was published: NaN
+            sentence = _(
+                "The data leave so much open that a draft does not describe it ({draft} for all media together, where "
+                "{published} is published): take the figures under other priors as a direction only."
+            )
+            figures = {"draft": stated, "published": self.published}
+            said.append(sentence.format(**{name: text.number(each, language, 2) for name, each in figures.items()}))
+        said += [
             _(
                 "Whichever of {n} priors is taken, all media together are modelled to bring {lowest} to {highest} of "
                 "revenue per unit of spend (draft fits; {stated} under the stated one)."
@@ -116,7 +129,8 @@ def sensitivity(post: Posterior | None, contribution_margin_share: float, *, see
         frame = returns.judged(returns.rows(found, break_even), given.window, given.frequency)
         pieces.append(frame.assign(prior=name)[COLUMNS])
     table = pd.concat(pieces, ignore_index=True)
-    return Sensitivity(table, _answers(table), break_even)
+    published = float(post.total.mean()) if post.kind == "published" else np.nan
+    return Sensitivity(table, _answers(table), break_even, published)
 
 
 def alternatives(stated: Priors) -> dict[str, Priors]:

@@ -103,3 +103,13 @@ def test_nothing_to_refit_is_said():
     assert not len(result.table)
     assert result.findings("en") == ["No other prior was tried: nothing could be modelled."]
     assert "Nothing could be modelled." in [note.get_text() for note in result.plot().texts]
+
+
+def test_drafts_far_from_what_is_published_are_called_a_direction(result):
+    found = result
+    assert np.isnan(found.published)
+    stated = found.table["iroas"].iloc[0]
+    words = "a direction only"
+    for published, said in ((stated * 1.2, False), (stated * 2, True), (stated / 2, True)):
+        again = sensitivity.Sensitivity(found.table, found.verdicts, found.break_even, published)
+        assert (words in again.findings()[0]) == said

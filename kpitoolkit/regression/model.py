@@ -25,7 +25,17 @@ from kpitoolkit.regression.returns import Evidence
 AUTO = "auto"
 _SHOWN = ["channel", "spend", "contribution", "iroas", "low", "high", "probability_above_break_even"]
 _SHOWN += ["roi", "mroas", "mroas_low", "mroas_high", "verdict"]
-_BELIEVED = ["channel", "prior_iroas", "prior_low", "prior_high", "iroas", "low", "high", "shrinkage", "own_data"]
+_BELIEVED = [
+    "channel",
+    "prior_iroas",
+    "prior_low",
+    "prior_high",
+    "iroas_median",
+    "low",
+    "high",
+    "shrinkage",
+    "own_data",
+]
 _BELIEVED += ["r_hat", "ess"]
 
 
@@ -94,8 +104,11 @@ class Regression:
 
     @property
     def believed(self) -> pd.DataFrame:
-        """Returns before and after the data, as pages show them, with what the sampler says of itself."""
-        return self.table.dropna(subset="iroas")[_BELIEVED]
+        """Returns before and after the data, as pages show them: medians both, for silent data leave them equal."""
+        table, post = self.table.dropna(subset="iroas"), self.posterior
+        after = {} if post is None else dict(zip(post.problem.channels, np.median(post.iroas, axis=0), strict=True))
+        after |= {} if post is None else {returns.TOTAL: float(np.median(post.total))}
+        return table.assign(iroas_median=table["channel"].map(after).astype(float))[_BELIEVED]
 
     @property
     def shapes(self) -> pd.DataFrame:

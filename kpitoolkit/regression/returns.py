@@ -163,7 +163,7 @@ def verdict(row, periods: int, frequency: str) -> tuple[str, str]:
     Parameters
     ----------
     row
-        With `spend`, `iroas`, `r_hat`, `shrinkage`, `own_data` and `probability_above_break_even`.
+        With `spend`, `iroas`, `r_hat`, `shrinkage`, `own_data`, `kind` and `probability_above_break_even`.
 
     Returns
     -------
@@ -174,7 +174,8 @@ def verdict(row, periods: int, frequency: str) -> tuple[str, str]:
     Examples
     --------
     >>> from types import SimpleNamespace as Row
-    >>> row = Row(spend=1.0, iroas=4.0, r_hat=1.01, shrinkage=0.3, own_data=0.4, probability_above_break_even=0.97)
+    >>> row = Row(spend=1.0, iroas=4.0, r_hat=1.01, shrinkage=0.3, own_data=0.4, kind="published",
+    ...           probability_above_break_even=0.97)
     >>> verdict(row, 104, "week")
     ('above_break_even', '')
     >>> verdict(row, 103, "week")
@@ -186,7 +187,8 @@ def verdict(row, periods: int, frequency: str) -> tuple[str, str]:
     stands_in_the_way = {
         "too_few_periods": periods < SHORTEST[frequency],
         "not_fitted": not np.isfinite(row.iroas),
-        "chains_disagree": row.r_hat >= AGREEING,  # drafts have no chains: NaN is no objection
+        # drafts have no chains: there, and only there, NaN is no objection
+        "chains_disagree": row.r_hat >= AGREEING or (np.isnan(row.r_hat) and row.kind == "published"),
         "data_silent": not max(row.shrinkage, row.own_data) < SILENT,
         "data_faint": not (row.shrinkage < SHRUNK and row.own_data < SPOKEN),
         "holds_break_even": UNLIKELY < probability < LIKELY,

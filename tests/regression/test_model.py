@@ -146,6 +146,10 @@ def test_what_was_believed_is_stated_in_the_same_measure(inputs):
     assert beside["prior"] == pytest.approx(3.0)
     assert (beside["low"], beside["high"]) == pytest.approx((row["low"], row["high"]))
     assert set(found.priors["quantity"]) == {"iroas", "carryover", "half_saturation", "slope"}
+    page = found.believed.set_index("channel")
+    place = found.posterior.problem.channels.index("search")
+    assert page.loc["search", "iroas_median"] == np.median(found.posterior.iroas[:, place])
+    assert page.loc["total_media", "iroas_median"] == np.median(found.posterior.total)
     same = drafted(inputs, priors={"channels": {"search": {"iroas": 3.0, "iroas_sd": 0.5}}})
     assert by_channel(same).loc["search", "iroas"] == row["iroas"]
 
@@ -204,6 +208,7 @@ ROW = {
     "r_hat": 1.01,
     "shrinkage": 0.3,
     "own_data": 0.4,
+    "kind": "draft",
     "probability_above_break_even": 0.97,
 }
 
@@ -225,6 +230,7 @@ ROW = {
         ({"shrinkage": 0.8, "probability_above_break_even": 0.5}, 104, ("insufficient_data", "data_silent")),
         ({"r_hat": 1.05}, 104, ("insufficient_data", "chains_disagree")),
         ({"r_hat": np.nan}, 104, ("above_break_even", "")),
+        ({"r_hat": np.nan, "kind": "published"}, 104, ("insufficient_data", "chains_disagree")),
         ({"iroas": np.nan, "shrinkage": np.nan}, 104, ("insufficient_data", "not_fitted")),
         ({"spend": 0.0}, 104, ("not_spent", "")),
     ],

@@ -235,7 +235,7 @@ def _r_hat(rows: pd.DataFrame, language: str) -> list[tuple[int, str]]:
     high = rows[rows["verdict"] == "look_closer"]
     if not len(high):
         sentence = _("The sampler's chains agree: R-hat is {largest} at most.")
-        return [(2, sentence.format(largest=text.number(rows["statistic"].max(), language, 3)))]
+        return [(2, sentence.format(largest=text.number(rows["statistic"].max(), language, 2)))]
     names = _names(high, language, lambda row: text.number(row.statistic, language, 2))
     return [(0, _("The sampler's chains disagree (R-hat) about {channels}: no verdict there.").format(channels=names))]
 

@@ -5,6 +5,7 @@ import pandas as pd
 from kpitoolkit import text
 
 LEVEL, SMALLEST_P = 0.05, 0.001
+CLEAR = 0.1  # from here on a third decimal of a p-value tells nothing
 _ORDER = ("look_closer", "stated", "in_order")
 _PLACEBOS = ("future_spend", "budget_follows_demand")
 _SHARES = ("r_squared", "rolling_origin", "baseline_below_zero", "channel_out_of_sample", "own_data", "divergences")
@@ -23,13 +24,14 @@ def p_text(p_value: float, language: str, letter: str = "") -> str:
     Examples
     --------
     >>> p_text(0.00004, "en"), p_text(0.0412, "it"), p_text(0.00004, "en", "p"), p_text(0.5, "en", "p")
-    ('< 0.001', '0,041', 'p < 0.001', 'p = 0.500')
+    ('< 0.001', '0,041', 'p < 0.001', 'p = 0.50')
     """
     if text.is_missing(p_value):
         return text.no_figure(language)
     if p_value < SMALLEST_P:
         return f"{letter} < ".lstrip() + text.number(SMALLEST_P, language, 3)
-    return (f"{letter} = " if letter else "") + text.number(float(p_value), language, 3)
+    digits = 3 if p_value < CLEAR else 2
+    return (f"{letter} = " if letter else "") + text.number(float(p_value), language, digits)
 
 
 def shown(table: pd.DataFrame, language: str) -> pd.DataFrame:

@@ -99,34 +99,6 @@ def response(
     return saturated * spend[-window:].sum() / saturated.sum()
 
 
-def saturations(
-    spend: np.ndarray,
-    carryovers: np.ndarray,
-    half_saturations: np.ndarray,
-    *,
-    window: int,
-    periods: int = WEEKS_OF_CARRYOVER,
-) -> np.ndarray:
-    """Return the share of the ceiling reached (slope 1) at each of many shapes: shape (window, shapes).
-
-    Parameters
-    ----------
-    spend : array of shape (carry-in + window,)
-        Currency per period, oldest first; some of it above zero within the window.
-    carryovers, half_saturations : array of shape (shapes,)
-        Half-saturation in multiples of the window's mean active spend.
-
-    Examples
-    --------
-    >>> saturations([0, 10, 10], np.array([0.0, 0.0]), np.array([1.0, 3.0]), window=2).tolist()
-    [[0.5, 0.25], [0.5, 0.25]]
-    """
-    spend = np.asarray(spend, dtype=float)
-    kept, place = np.unique(carryovers, return_inverse=True)
-    pressure = np.column_stack([adstock(spend / mean_active(spend[-window:]), c, periods)[-window:] for c in kept])
-    return saturate(pressure[:, place], half_saturations)
-
-
 def standardise(values: np.ndarray) -> np.ndarray:
     """Return values less their mean over their standard deviation; a constant becomes zero.
 

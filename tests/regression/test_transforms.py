@@ -66,17 +66,6 @@ def test_spend_before_the_window_carries_in():
     assert after[0] > alone[0]
 
 
-def test_saturations_are_response_at_each_shape():
-    spend = np.random.default_rng(1).gamma(2, 100, 40)
-    carryovers, halves = np.array([0.0, 0.5, 0.5]), np.array([1.0, 0.5, 4.0])
-    many = transforms.saturations(spend, carryovers, halves, window=30)
-    for place in range(3):
-        scaled = many[:, place] * spend[-30:].sum() / many[:, place].sum()
-        assert scaled == pytest.approx(
-            transforms.response(spend, carryovers[place], halves[place], window=30), rel=1e-12
-        )
-
-
 def test_no_spend_is_no_response():
     assert not transforms.response([0, 0, 0], 0.5, 1.0, window=2).any()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kpitoolkit import money, parameters, plots, tables, text
+from kpitoolkit import parameters, plots, spending, tables, text
 from kpitoolkit.errors import Faults, suggest
 from kpitoolkit.regression import arrival, lift
 from kpitoolkit.regression.checks import dependent, jumps, named_periods, runs
@@ -136,6 +136,7 @@ def inputs(
         group_currency,
         QUARTER_WEEKS,
     )
+    reported = spending.week_ends(found["ad_spend"]["date"])
     frame = longer.iloc[-(periods + PERIODS_OF_CARRYOVER["week"] - 1) :]
     controls = tuple(name for name in CONTROLS if name in frame)
     channels = tuple(name for name in frame if name not in ("revenue", "carry_in", *controls))
@@ -146,10 +147,10 @@ def inputs(
         frequency,
         currency,
         empty_periods=tuple(frame.index[(frame["revenue"] == 0) & ~frame["carry_in"]]),
-        unreported=tuple(frame.index.difference(_week_ends(found["ad_spend"]["date"]))),
+        unreported=tuple(frame.index.difference(reported)),
         no_controls="controls" in names and not controls,
         lift_tests=_experiments(found, frame, channels, frequency),
-        reaching_back=longer.loc[max(_first_known(longer, controls), _week_ends(found["ad_spend"]["date"]).min()) :],
+        reaching_back=longer.loc[max(_first_known(longer, controls), reported.min()) :],
     )
 
 
@@ -210,8 +211,6 @@ def weekly_inputs(
         jump as only a change of unit makes them, channels that follow from others.
     """
     faults: list[str] = []
-    _first_day, last_day = parameters.quarter_bounds(quarter)
-    last = last_day - pd.Timedelta(days=(last_day.day_of_week + 1) % 7)
     sales = ledger[ledger["account"].isin(list(sales_accounts))]
     names = ", ".join(sales_accounts)
     if not len(sales):
@@ -219,27 +218,22 @@ def weekly_inputs(
     if not len(ad_spend):
         raise Faults("ad_spend", ["no row of this unit. Check unit_in_data and the export"])
     earliest = sales["date"].min()
-    first = earliest + pd.Timedelta(days=(7 - earliest.day_of_week) % 7 + 6)
-    weeks = pd.date_range(first, last, freq="7D", name="week_end")
-    carry_in = PERIODS_OF_CARRYOVER["week"] - 1
-    weeks = weeks[-(periods + carry_in + earlier) :]
+    weeks = spending.whole_weeks(earliest, quarter, periods + PERIODS_OF_CARRYOVER["week"] - 1 + earlier)
     if not len(weeks):
         raise Faults("ledger", [f"sales begin on {earliest.date()}, after the last week of {quarter} ended"])
-    sales = sales[(sales["date"] > weeks[0] - pd.Timedelta(days=7)) & (sales["date"] <= last)]
-    spend = ad_spend[(ad_spend["date"] > weeks[0] - pd.Timedelta(days=7)) & (ad_spend["date"] <= last)]
-    rates = _Rates(fx_rates, currency, group_currency, faults)
-    revenue = _by_week(sales, rates.converted(sales, "amount_cents", "ledger"), weeks)
-    net = rates.converted(spend, "spend_cents", "ad_spend")
-    net = net / (1 + spend["platform"].map(dict(platforms_including_vat or {})).astype(float).fillna(0.0).to_numpy())
+    sales = sales[(sales["date"] > weeks[0] - pd.Timedelta(days=7)) & (sales["date"] <= weeks[-1])]
+    days = ad_spend.loc[(ad_spend["date"] > weeks[0] - pd.Timedelta(days=7)) & (ad_spend["date"] <= weeks[-1]), "date"]
+    rates = spending.Rates(fx_rates, currency, group_currency, faults)
+    revenue = spending.by_week(sales, rates.converted(sales, "amount_cents", "ledger"), weeks)
+    spend = spending.weekly(ad_spend, weeks, rates, platforms_including_vat)
     frame = pd.DataFrame({"revenue": revenue})
-    clash = sorted({"revenue", "carry_in", *CONTROLS} & set(spend["platform"]))
+    clash = sorted({"revenue", "carry_in", *CONTROLS} & set(spend))
     faults += [f"ad_spend: a platform is called '{name}', which is a column of ours. Rename it" for name in clash]
-    for platform in sorted(set(spend["platform"])):
-        own = (spend["platform"] == platform).to_numpy()
-        frame[platform] = _by_week(spend[own], net[own], weeks)
+    for platform in spend:
+        frame[platform] = spend[platform]
     frame["carry_in"] = np.arange(len(weeks)) < max(0, len(weeks) - periods)
     faults += _pauses(frame["revenue"])
-    faults += _missing_spend(spend["date"], frame.index[~frame["carry_in"]])
+    faults += _missing_spend(days, frame.index[~frame["carry_in"]])
     if controls is not None and len(controls):
         window = weeks[~frame["carry_in"].to_numpy()]
         known = controls.drop_duplicates("week_end").set_index("week_end").reindex(weeks)
@@ -252,7 +246,7 @@ def weekly_inputs(
         if len(repeated):
             faults.append(f"controls: repeated weeks (first: {repeated.iloc[0].date()}). Keep one row each")
     if not faults:  # figures in the wrong currency would be jumps and sums by accident
-        platforms = sorted(set(spend["platform"]))
+        platforms = list(spend)
         faults += jumps(frame.loc[~frame["carry_in"], ["revenue"]], "ledger: ")
         faults += jumps(frame[platforms], "ad_spend: spend on ")
         faults += [f"ad_spend: {fault}" for fault in dependent(frame.loc[~frame["carry_in"], platforms])]
@@ -329,7 +323,7 @@ def _pauses(revenue: pd.Series) -> list[str]:
 
 def _missing_spend(days: pd.Series, window: pd.DatetimeIndex) -> list[str]:
     """Weeks of the window for which the unit has no row of spend at all: an export that is not whole."""
-    known = _week_ends(days)
+    known = spending.week_ends(days)
     if not window.isin(known).any():
         return ["ad_spend: no row in the window. Check the export"]
     opening, first = window[0] - pd.Timedelta(days=6), days[days > window[0] - pd.Timedelta(days=7)].min()
@@ -346,39 +340,3 @@ def _missing_spend(days: pd.Series, window: pd.DatetimeIndex) -> list[str]:
             "weeks on end. Export them, with rows of zero where nothing was spent"
         ]
     return []
-
-
-@dataclass(frozen=True, eq=False)
-class _Rates:
-    """Exchange rates into the unit's currency; what is missing is added to the faults."""
-
-    fx_rates: pd.DataFrame
-    currency: str
-    group_currency: str
-    faults: list[str]
-
-    def converted(self, rows: pd.DataFrame, column: str, table: str) -> np.ndarray:
-        """Return the amounts of `column` (cents) in units of the unit's currency."""
-        quarters = rows["date"].dt.to_period("Q").astype(str)
-        pairs = pd.MultiIndex.from_arrays([quarters, rows["currency"]])
-        rate = {
-            (when, source): money.rate_between(self.fx_rates, when, source, self.currency, self.group_currency)
-            for when, source in pairs.unique()
-        }
-        lost = sorted(f"{source} in {when}" for (when, source), found in rate.items() if found is None)
-        if lost:
-            self.faults.append(
-                f"{table}: fx_rates has no rate into {self.currency} for {', '.join(lost[:4])}"
-                + (" ..." if len(lost) > 4 else "")
-            )
-        used = pd.Series({pair: np.nan if found is None else float(found) for pair, found in rate.items()}, dtype=float)
-        return rows[column].astype(float).to_numpy() / 100 * used.reindex(pairs).to_numpy()
-
-
-def _week_ends(days: pd.Series) -> pd.DatetimeIndex:
-    days = days.dt.normalize()
-    return pd.DatetimeIndex(days + pd.to_timedelta(6 - days.dt.day_of_week, unit="D"))
-
-
-def _by_week(rows: pd.DataFrame, amounts: np.ndarray, weeks: pd.DatetimeIndex) -> pd.Series:
-    return pd.Series(amounts, index=_week_ends(rows["date"])).groupby(level=0).sum().reindex(weeks, fill_value=0.0)

@@ -4,9 +4,11 @@
 ``<name>_cents``, times become UTC without zone, ids are masked in messages.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import pandas as pd
 import pandera.pandas as pa
 
 GROUP_UNIT = "group"
@@ -54,7 +56,19 @@ def _one_of(*values: str) -> pa.Check:
 _NOT_NEGATIVE = pa.Check.ge(0, error="0 or more (credits are invoices of kind rebate, refunds are returns)")
 _POSITIVE = pa.Check.gt(0, error="above 0")
 _LEVEL = pa.Check.in_range(0.5, 0.999, error="the level of an interval, 0.5 to 0.999 (0.9 for 90%)")
+_COUNT = pa.Check.ge(0, error="0 or more")
 _SUNDAY = pa.Check(lambda day: day.dt.day_of_week == 6, error="a Sunday (the last day of an ISO week)")
+_TABLE = pa.Check(lambda name: name.isin(list(CONTRACTS)), error="a table's name")
+
+
+def _never(error: str, found: Callable[[pd.DataFrame], pd.Series]) -> pa.Check:
+    """A rule over several columns of a row: what must not be found. A value that is missing breaks none."""
+    return pa.Check(lambda frame: ~found(frame).fillna(False).astype(bool), error=error)
+
+
+def _not_before(later: str, earlier: str) -> pa.Check:
+    return _never(f"{later} before {earlier}", lambda frame: frame[later] < frame[earlier])
+
 
 CONTRACTS: dict[str, Contract] = {
     "ad_spend": Contract(
@@ -221,6 +235,210 @@ CONTRACTS: dict[str, Contract] = {
             {"quarter": _column("quarter"), "currency": _column("currency"), "rate": _column("number", _POSITIVE)}
         ),
         key=("quarter", "currency"),
+    ),
+    "web_sessions": Contract(
+        pa.DataFrameSchema(
+            {
+                "week_end": _column("date", _SUNDAY),
+                "unit": _column("text"),
+                "sessions": _column("integer", _COUNT),
+                "bot_sessions": _column("integer", _COUNT),
+                "unconsented_sessions": _column("integer", _COUNT),
+                "prospect_sessions": _column("integer", _COUNT),
+            },
+            checks=[
+                _never(
+                    "bot_sessions + unconsented_sessions + prospect_sessions above sessions",
+                    lambda frame: (
+                        frame[["bot_sessions", "unconsented_sessions", "prospect_sessions"]].sum(axis=1)
+                        > frame["sessions"]
+                    ),
+                )
+            ],
+        ),
+        key=("week_end", "unit"),
+        may_be_empty=True,
+    ),
+    "leads": Contract(
+        pa.DataFrameSchema(
+            {
+                "lead_id": _column("id"),
+                "unit": _column("text"),
+                "created": _column("date"),
+                "qualified": _column("date", empty=True),
+                "accepted": _column("date", empty=True),
+                "won": _column("date", empty=True),
+                "value": _column("money", _COUNT, empty=True),
+                "currency": _column("currency"),
+            },
+            checks=[
+                _not_before("qualified", "created"),
+                _not_before("accepted", "created"),
+                _not_before("won", "created"),
+                _not_before("won", "accepted"),
+            ],
+        ),
+        key=("lead_id",),
+        may_be_empty=True,
+    ),
+    "surveys": Contract(
+        pa.DataFrameSchema(
+            {
+                "date": _column("date"),
+                "unit": _column("text"),
+                "survey": _column("text", _one_of("nps", "brand", "employees")),
+                "invited": _column("integer", _COUNT),
+                "answers": _column("integer", _COUNT),
+                "positive": _column("integer", _COUNT),
+                "negative": _column("integer", _COUNT),
+            },
+            checks=[
+                _never("answers above invited", lambda frame: frame["answers"] > frame["invited"]),
+                _never(
+                    "positive + negative above answers",
+                    lambda frame: frame["positive"] + frame["negative"] > frame["answers"],
+                ),
+                _never(
+                    "negative above 0 in a survey other than nps",
+                    lambda frame: (frame["negative"] > 0) & (frame["survey"] != "nps"),
+                ),
+            ],
+        ),
+        key=("date", "unit", "survey"),
+        may_be_empty=True,
+    ),
+    "hr": Contract(
+        pa.DataFrameSchema(
+            {
+                "quarter": _column("quarter"),
+                "unit": _column("text"),
+                "headcount_start": _column("integer", _COUNT),
+                "headcount_end": _column("integer", _COUNT),
+                "leavers": _column("integer", _COUNT),
+            }
+        ),
+        key=("quarter", "unit"),
+        may_be_empty=True,
+    ),
+    "market": Contract(
+        pa.DataFrameSchema(
+            {
+                "quarter": _column("quarter"),
+                "unit": _column("text"),
+                "own_sellout": _column("money", _COUNT),
+                "market_sellout": _column("money", _COUNT),
+                "currency": _column("currency"),
+            },
+            checks=[
+                _never(
+                    "own_sellout above market_sellout",
+                    lambda frame: (
+                        frame[memory_name("own_sellout", "money")] > frame[memory_name("market_sellout", "money")]
+                    ),
+                )
+            ],
+        ),
+        key=("quarter", "unit"),
+        may_be_empty=True,
+    ),
+    "products": Contract(
+        pa.DataFrameSchema(
+            {
+                "quarter": _column("quarter"),
+                "unit": _column("text"),
+                "product": _column("text"),
+                "launched": _column("date"),
+                "revenue": _column("money"),
+                "currency": _column("currency"),
+            }
+        ),
+        key=("quarter", "unit", "product"),
+        may_be_empty=True,
+    ),
+    "emissions": Contract(
+        pa.DataFrameSchema(
+            {
+                "quarter": _column("quarter"),
+                "unit": _column("text"),
+                "scope": _column("integer", pa.Check.isin([1, 2, 3], error="a scope: 1, 2 or 3")),
+                "tonnes": _column("number", _COUNT),
+            }
+        ),
+        key=("quarter", "unit", "scope"),
+        may_be_empty=True,
+    ),
+    "capital": Contract(
+        pa.DataFrameSchema(
+            {
+                "quarter": _column("quarter"),
+                "unit": _column("text"),
+                "invested_capital": _column("money", _POSITIVE),
+                "currency": _column("currency"),
+            }
+        ),
+        key=("quarter", "unit"),
+        may_be_empty=True,
+    ),
+    "kpi_series": Contract(
+        pa.DataFrameSchema(
+            {
+                "week_end": _column("date", _SUNDAY),
+                "unit": _column("text"),
+                "kpi": _column("text"),
+                "value": _column("number"),
+            }
+        ),
+        key=("week_end", "unit", "kpi"),
+        may_be_empty=True,
+    ),
+    "promises": Contract(
+        pa.DataFrameSchema(
+            {
+                "promise_id": _column("text"),
+                "unit": _column("text"),
+                "quarter": _column("quarter"),
+                "measure": _column("text"),
+                "owner": _column("text"),
+                "amount": _column("number"),
+                "made_on": _column("date"),
+                "text": _column("text"),
+            }
+        ),
+        key=("promise_id",),
+        may_be_empty=True,
+    ),
+    "open_items": Contract(
+        pa.DataFrameSchema(
+            {
+                "item_id": _column("text"),
+                "unit": _column("text"),
+                "opened": _column("quarter"),
+                "bridge": _column("text", _one_of("claims", "spend")),
+                "step": _column("text"),
+                "amount": _column("money"),
+                "cause": _column("text"),
+                "owner": _column("text"),
+                "evidence": _column("text"),
+                "closed": _column("quarter", empty=True),
+            },
+            checks=[_not_before("closed", "opened")],
+        ),
+        key=("item_id",),
+        may_be_empty=True,
+    ),
+    "control_totals": Contract(
+        pa.DataFrameSchema(
+            {
+                "table": _column("text", _TABLE),
+                "unit": _column("text"),
+                "quarter": _column("quarter"),
+                "rows": _column("integer", _COUNT),
+                "amount": _column("money", empty=True),
+                "owner": _column("text"),
+            }
+        ),
+        key=("table", "unit", "quarter"),
+        may_be_empty=True,
     ),
     "financials": Contract(
         pa.DataFrameSchema(

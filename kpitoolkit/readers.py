@@ -380,6 +380,12 @@ def _check(frame: pd.DataFrame, contract: Contract) -> list[str]:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
         cases = error.failure_cases
+        of_rows = cases["check"].isin([rule.error for rule in schema.checks])
+        for rule, group in cases[of_rows].groupby("check", sort=False):
+            rows = group["index"].drop_duplicates()
+            count = "1 row has" if len(rows) == 1 else f"{len(rows)} rows have"
+            faults.append(f"{count} {rule} (first: row {rows.min()})")
+        cases = cases[~of_rows]
         for (column, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
             name = str(column).removesuffix("_cents")
             if name in already and str(check) == "not_nullable":

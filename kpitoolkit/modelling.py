@@ -5,6 +5,7 @@ The priors' names are those of `regression.priors.Priors`, which this layer may 
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -36,6 +37,8 @@ PRIORS = (
 CHANNEL_PRIORS = tuple(f"{name}{end}" for name in ("iroas", "carryover", "half_saturation", "slope", "peak")
                        for end in ("", "_sd"))  # fmt: skip
 TOTALS = ("fixed", "free")
+PER_QUARTER = "(amounts of the unit's currency for the whole quarter)"
+TOLERANCE = 1e-9
 CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -93,10 +96,76 @@ def known_bounds(stated: dict[str, Any]) -> dict[str, list[float]]:
     faults = []
     for channel, bounds in stated.items():
         if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(_number(each) for each in bounds):
-            faults.append(f"channel '{channel}': write [low, high], two amounts for the quarter")
+            faults.append(f"channel '{channel}': write [low, high] {PER_QUARTER}")
         elif not 0 <= bounds[0] <= bounds[1]:
-            faults.append(f"channel '{channel}': needs 0 <= low <= high, not {list(bounds)}")
+            faults.append(f"channel '{channel}': needs 0 <= low <= high, not {list(bounds)} {PER_QUARTER}")
     return _or_refused({channel: list(bounds) for channel, bounds in stated.items()} if not faults else {}, faults)
+
+
+def unknown_channels(where: str, stated: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Say which channels a parameter names that the unit's spend does not have, each with the nearest one.
+
+    Examples
+    --------
+    >>> unknown_channels("budget_bounds", ["tvv", "search"], ["search", "tv"])
+    ["budget_bounds: 'tvv' is no channel of this unit's spend. Did you mean 'tv'? Channels: search, tv"]
+    """
+    known = list(known)
+    return [
+        f"{where}: '{name}' is no channel of this unit's spend.{suggest(name, known)} "
+        f"Channels: {', '.join(known) or 'none'}"
+        for name in stated
+        if name not in known
+    ]
+
+
+def bounds_faults(
+    low: Mapping[str, float],
+    high: Mapping[str, float],
+    total: float | None = None,
+    currency: str = "EUR",
+    *,
+    fixed: bool = False,
+) -> list[str]:
+    """Say why no budget can keep to its bounds: one channel's cross, or together they exclude the total.
+
+    Parameters
+    ----------
+    low, high : mapping of str to float
+        Of every channel, currency of the quarter.
+    total : float, optional
+        Currency of the quarter; None where it is free.
+    currency : str
+    fixed : bool
+        Whether the total is last quarter's spend.
+
+    Examples
+    --------
+    >>> bounds_faults({"tv": 50.0, "web": 10.0}, {"tv": 80.0, "web": 20.0}, 100.0)
+    []
+    >>> bounds_faults({"tv": 50.0, "web": 10.0}, {"tv": 60.0, "web": 20.0}, 100.0)[0][:85]
+    'the upper bounds of all channels add up to 80.00 EUR in the quarter, below the total '
+    """
+    crossed = [
+        f"'{name}': the lower bound of {low[name]:,.2f} {currency} in the quarter lies above the upper bound of "
+        f"{high[name]:,.2f} {currency}. State both ends in budget_bounds {PER_QUARTER}"
+        for name in low
+        if low[name] > high[name]
+    ]
+    if crossed or total is None:
+        return crossed
+    least, most = math.fsum(low.values()), math.fsum(high.values())
+    room = TOLERANCE * max(abs(total), math.fsum(abs(each) for each in high.values()))
+    stated = f"the total of {total:,.2f} {currency}" + (" (budget_total: fixed, last quarter's spend)" if fixed else "")
+    said = "the {ends} bounds of all channels add up to {sum:,.2f} {currency} in the quarter, {side} {total}. {what}"
+    what = f"in budget_bounds {PER_QUARTER}, allow a larger budget_largest_change, or state another budget_total"
+    if least > total + room:
+        ends = {"ends": "lower", "sum": least, "side": "above", "what": f"Lower them {what}"}
+    elif most < total - room:
+        ends = {"ends": "upper", "sum": most, "side": "below", "what": f"Raise them {what}"}
+    else:
+        return []
+    return [said.format(currency=currency, total=stated, **ends)]
 
 
 def known_scenarios(stated: dict[str, Any]) -> dict[str, dict[str, float]]:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
+from kpitoolkit.modelling import PER_QUARTER, bounds_faults
 from kpitoolkit.regression import budget_wording as wording
 from kpitoolkit.regression import curves
 from kpitoolkit.regression.allocate import allocate
@@ -218,6 +219,7 @@ def plan_budget(
         low[place] = low[place] if ends[0] is None else ends[0] / ahead.periods
         high[place] = high[place] if ends[1] is None else ends[1] / ahead.periods
     now, extra, kind = ahead.now, None, LAST_QUARTER
+    refuse_bounds("budget", ahead, low, high, total, currency)
     if total == LAST_QUARTER:
         best, method = market.best(low, high, now.sum())
         stay = now
@@ -266,6 +268,19 @@ def default_bounds(ahead: curves.Forward, largest_change: float = LARGEST_CHANGE
     return np.maximum(np.minimum(low, ahead.now), 0.0), np.maximum(high, ahead.now)
 
 
+def refuse_bounds(
+    where: str, ahead: curves.Forward, low: np.ndarray, high: np.ndarray, total: float | str, currency: str
+) -> None:
+    """Raise Faults where bounds (currency per period) leave no budget with this total: said in currency per quarter."""
+    stated = (
+        None if total == FREE else ahead.periods * float(ahead.now.sum()) if total == LAST_QUARTER else float(total)
+    )
+    ends = [dict(zip(ahead.channels, (ahead.periods * each).tolist(), strict=True)) for each in (low, high)]
+    faults = bounds_faults(*ends, stated, currency, fixed=total == LAST_QUARTER)
+    if faults:
+        raise Faults(where, faults)
+
+
 class _Market:
     """Plans and what they bring, by draw."""
 
@@ -278,20 +293,8 @@ class _Market:
 
     def best(self, low: np.ndarray, high: np.ndarray, total: float | None) -> tuple[np.ndarray, str]:
         """Return the best plan (currency per period) and how it was found."""
-        try:
-            found = allocate(self.values, self.slopes, low, high, total)
-        except Faults as fault:
-            raise Faults("budget", [self._in_quarters(low, high, total, fault)]) from None
+        found = allocate(self.values, self.slopes, low, high, total)
         return found.spend, found.method
-
-    def _in_quarters(self, low, high, total, fault: Faults) -> str:
-        if total is None or (low > high).any():
-            return f"{fault.faults[0]} (per period)"
-        ends = [each.sum() * self.ahead.periods for each in (low, high)]
-        return (
-            f"the bounds allow a spend of {ends[0]:,.0f} to {ends[1]:,.0f} in the quarter, and the total is "
-            f"{total * self.ahead.periods:,.0f}. Change the total, `largest_change` or `bounds`"
-        )
 
     def brought(self, plan: np.ndarray) -> np.ndarray:
         """Modelled revenue, of shape (draws, channels).
@@ -394,9 +397,9 @@ def _check(channels, margin, total, largest_change, bounds, scenarios) -> None:
         if channels and name not in channels:
             faults.append(f"{where}: '{name}' is no channel of this regression.{suggest(name, channels)}")
         if any(each is not None and not (np.isfinite(each) and each >= 0) for each in amounts):
-            faults.append(f"{where}: '{name}' must have amounts of zero or more")
+            faults.append(f"{where}: '{name}' must have amounts of zero or more {PER_QUARTER}")
         if len(amounts) == 2 and None not in amounts and amounts[0] > amounts[1]:
-            faults.append(f"{where}: '{name}' has a lower bound above its upper bound")
+            faults.append(f"{where}: '{name}' has a lower bound above its upper bound {PER_QUARTER}")
     faults += [
         f"scenario '{name}' has the name of a plan of ours. Choose another" for name in scenarios if name in PLANS
     ]

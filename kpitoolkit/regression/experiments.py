@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
+from kpitoolkit.modelling import PER_QUARTER
 from kpitoolkit.regression import charts, curves, information, transforms
 from kpitoolkit.regression import experiments_wording as wording
-from kpitoolkit.regression.allocate import check_bounds
-from kpitoolkit.regression.budget import FREE, LARGEST_CHANGE, LAST_QUARTER, default_bounds
+from kpitoolkit.regression.budget import FREE, LARGEST_CHANGE, LAST_QUARTER, default_bounds, refuse_bounds
 from kpitoolkit.regression.posterior import Posterior, ceiling, point, reached
 
 HORIZON_WEEKS = 52
@@ -218,7 +218,7 @@ def rank(
     _check(designs, channels, spent, amounts, bounds or {}, total)
     tested = [name for name in problem.channels if spent[name] and (channels is None or name in channels)]
     horizon = _horizon(horizon_weeks, problem.frequency)
-    budget = _budget(post, largest_change, bounds or {})
+    budget = _budget(post, largest_change, bounds or {}, total, currency)
     quarter = curves.HORIZON[problem.frequency]
     together = {LAST_QUARTER: budget["spend"].sum(), FREE: np.nan}.get(total, total)
     together = float(together if total in TOTALS else together / quarter)
@@ -278,7 +278,7 @@ def _horizon(weeks: float, frequency: str) -> int:
     return max(1, round(weeks if frequency == "week" else weeks / 13))
 
 
-def _budget(post: Posterior, change: float, bounds: Mapping) -> pd.DataFrame:
+def _budget(post: Posterior, change: float, bounds: Mapping, total: float | str, currency: str) -> pd.DataFrame:
     """Spend now and its bounds, currency per period."""
     names = post.problem.channels
     if not names:
@@ -291,6 +291,7 @@ def _budget(post: Posterior, change: float, bounds: Mapping) -> pd.DataFrame:
             kept if end is None else end / ahead.periods
             for end, kept in zip(ends, (low[place], high[place]), strict=True)
         )
+    refuse_bounds("experiments", ahead, low, high, total, currency)
     return pd.DataFrame({"channel": names, "spend": ahead.now, "low": low, "high": high})
 
 
@@ -306,7 +307,6 @@ def _decision(post: Posterior, budget: pd.DataFrame, total: float, horizon: int,
     if free:
         spend = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, STEPS + 1)
     else:
-        check_bounds(low, high, total)
         step = max((total - low.sum()) / STEPS, 1e-300)
         counts = np.floor(np.minimum((high - low) / step + 1e-6, STEPS)).astype(np.int64) + 1
         units = int(min(STEPS, (counts - 1).sum()))
@@ -399,6 +399,6 @@ def _check(designs, channels, spent, amounts, bounds, total) -> None:
     for name, (least, most) in bounds.items():
         lowest, highest = 0.0 if least is None else least, np.inf if most is None else most
         if not 0 <= lowest <= highest or most == np.inf:
-            faults.append(f"the bounds of '{name}' must rise from zero, not {least} to {most}")
+            faults.append(f"the bounds of '{name}' must rise from zero, not {least} to {most} {PER_QUARTER}")
     if faults:
         raise Faults("experiments", faults)

@@ -260,11 +260,18 @@ def test_without_a_posterior_the_decision_is_to_stay():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"total": 1.0}, "the bounds allow a spend of .* in the quarter, and the total is 1"),
+        ({"total": 1.0}, "the lower bounds of all .* EUR in the quarter, above the total of 1.00 EUR"),
         ({"bounds": {"chanel_1": (0, 1)}}, "'chanel_1' is no channel of this regression. Did you mean 'channel_1'"),
         ({"bounds": {"channel_1": (5, 1)}}, "lower bound above its upper bound"),
-        ({"bounds": {"channel_1": (-5, 1)}}, "amounts of zero or more"),
-        ({"bounds": {"channel_1": (0, 1), "channel_2": (0, 1)}}, "the bounds allow a spend of 0 to 2"),
+        (
+            {"bounds": {"channel_1": (-5, 1)}},
+            "zero or more .amounts of the unit's currency for the whole quarter",
+        ),
+        (
+            {"bounds": {"channel_1": (0, 1), "channel_2": (0, 1)}},
+            "add up to 2.00 EUR in the quarter, below .*fixed, last quarter",
+        ),
+        ({"bounds": {"channel_1": (1e9, None)}}, "'channel_1': the lower bound of 1,000,000,000.00 EUR in the quarter"),
         ({"scenarios": {"x": {"tv": 1}}}, "scenario 'x': 'tv' is no channel"),
         ({"scenarios": {"proposed": {}}}, "scenario 'proposed' has the name of a plan of ours"),
         ({"total": "fre"}, "total 'fre' is not one of .* Did you mean 'free'"),

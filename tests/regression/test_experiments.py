@@ -241,7 +241,7 @@ def test_readers_see_sentences_figures_and_a_picture_in_both_languages(total):
             {"total": "fixe"},
             "total 'fixe' is not one of fixed, free, nor an amount. Did you mean 'fixed'?",
         ),
-        ({"total": 10.0}, "the bounds allow"),
+        ({"total": 10.0}, "EUR in the quarter, above the total of 10.00 EUR"),
         ({"bounds": {"channel_1": (5.0, 1.0)}}, "must rise from zero"),
         ({"bounds": {"channel_1": (None, np.inf)}}, "must rise from zero"),
         ({"bounds": {"tv": (0.0, 1.0)}}, "'tv' is no fitted channel"),

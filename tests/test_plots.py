@@ -1,5 +1,7 @@
 """Charts: what is drawn is what the table says; nothing is clipped, laid over another word, or read as a formula."""
 
+import itertools
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -275,3 +277,15 @@ def test_grouped_bars_of_no_rows_are_an_empty_chart():
     frame = pd.DataFrame({"channel": [], "series": [], "conversions": []})
     ax = plots.bars(frame, "channel", "conversions", group="series", title="None came")
     assert not ax.patches
+
+
+def test_ticks_of_large_amounts_do_not_overlap_and_state_their_scale():
+    rows = pd.DataFrame({"plan": ["less", "more"], "v": [3.3e9, -3.3e9], "l": [2.4e9, -3.7e9], "h": [3.7e9, 1.7e10]})
+    ax = plots.intervals(rows, "plan", "v", "l", "h", value_format="money_short", currency="USD", title="Gain")
+    ax.figure.draw_without_rendering()
+    boxes = [tick.get_window_extent() for tick in ax.get_xticklabels() if tick.get_text()]
+    assert len(boxes) > 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    said = [artist.get_text() for artist in ax.texts]
+    assert "million USD" in said
+    assert "$33.00M" in said and "(−$37.00M – $170.00M)" in said

@@ -11,7 +11,8 @@ import pandas as pd
 
 from kpitoolkit import plots, text
 
-_FIGURES = ("number", "percent", "points", "money", "+", *plots.VALUE_UNITS)
+_FIGURES = ("number", "percent", "points", "money", "probability", "+", *plots.VALUE_UNITS)
+_MILLIONS_FROM = 10  # millions
 _QUARTER = re.compile(r"\d{4}Q[1-4]")
 
 _TEMPLATES = jinja2.Environment(
@@ -47,6 +48,8 @@ def table(
     labels: Mapping[str, str] | None = None,
     currency: str = "EUR",
     missing: str | None = None,
+    empty: str | None = None,
+    in_millions: bool = False,
 ) -> Html:
     """Show a tidy table: headings and keys in the reader's words, figures flush right with the language's separators.
 
@@ -67,6 +70,11 @@ def table(
         Of the money columns; stands once, in their headings.
     missing : str, optional
         What stands where there is no value. Default: the words for a figure that was never seen.
+    empty : str, optional
+        The sentence that stands in place of a table without rows, already in the reader's language; an empty one: no
+        table and no sentence. Default: the headings, and that there are no rows.
+    in_millions : bool
+        Write all the money in millions, as the headings then say, where the table's largest amount is ten or more.
 
     Returns
     -------
@@ -78,20 +86,26 @@ def table(
     Canale   Quota
     <b>      25,0%
     """
+    if empty is not None and not len(frame):
+        return note(empty) if empty else Html("", "")
     frame = frame.reset_index(drop=True)
     written, right, headings = {}, {}, {}
+    unit, formats, scaled = text.currency_sign(currency), dict(formats or {}), ()
+    if in_millions:
+        frame, formats, scaled = _in_millions(frame, formats)
+        unit = text.translator(language)("million {unit}").format(unit=unit) if scaled else unit
     for position, column in enumerate(frame.columns):
         values = frame.iloc[:, position]
-        chosen = (formats or {}).get(column, _default_format(str(column), values))
+        chosen = formats.get(column, _default_format(str(column), values))
         chosen = f"number{_column_decimals(values)}" if chosen == "number" else chosen
         each = [chosen] * len(frame) if isinstance(chosen, str) else list(chosen)
-        one_currency = isinstance(chosen, str) and chosen.startswith("money")
+        one_currency = isinstance(chosen, str) and chosen.startswith("money") and chosen != "money_short"
         cells = [
             missing if missing is not None and text.is_missing(v) else _cell(v, f, language, currency, one_currency)
             for v, f in zip(values, each, strict=True)
         ]
         heading = plots.capitalised(text.label((labels or {}).get(column, str(column)), language))
-        headings[position] = f"{heading},\N{NO-BREAK SPACE}{text.currency_sign(currency)}" if one_currency else heading
+        headings[position] = f"{heading},\N{NO-BREAK SPACE}{unit}" if one_currency or column in scaled else heading
         names = position == 0 and chosen == "label"
         written[position] = [plots.capitalised(cell) for cell in cells] if names else cells
         right[position] = any(str(f).startswith(_FIGURES) for f in each) if each else False
@@ -107,6 +121,18 @@ def table(
         caption=caption,
         empty=text.translator(language)("No rows."),
     )
+
+
+def _in_millions(frame: pd.DataFrame, formats: dict) -> tuple[pd.DataFrame, dict, list]:
+    """The frame with its money in millions, the formats for that, and the columns; as it came where none is large."""
+    chosen = {column: formats.get(column, _default_format(str(column), frame[column])) for column in frame}
+    amounts = {column: frame[column].astype("Float64") / 1e8 for column in frame if chosen[column] == "money"}
+    largest = {column: float(each.abs().max()) for column, each in amounts.items() if each.notna().any()}
+    if max(largest.values(), default=0.0) < _MILLIONS_FROM:
+        return frame, formats, []
+    digits = {column: 1 if most >= 10 else 2 if most >= 1 else 3 for column, most in largest.items()}
+    written = {column: f"number{digits.get(column, 0)}" for column in amounts}
+    return frame.assign(**amounts), formats | written, [*amounts]
 
 
 def _default_format(column: str, values: pd.Series) -> str:

@@ -169,7 +169,8 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
         Missing values are written `no figure`.
     value_format : str
         `number` (as many decimals as its size asks for), `percent` (of a share; one decimal), `money` (of cents;
-        none), or these with their decimals (`number2`); `label` (of a key), `text`, `date`, `quarter`;
+        none), or these with their decimals (`number2`); `money_short` (a million and more in short), `probability`
+        (never none or one: `< 0.01`, `> 0.99`); `label` (of a key), `text`, `date`, `quarter`;
         or a KPI's `value_unit`: `money` and `money_per_unit` (of cents), `share`, `count`, `ratio`, `index`; or
         `points`, the difference of two shares. A `+` in front of any of these writes the sign of what is positive.
     language : {"en", "it"}
@@ -195,6 +196,8 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
     '+4.1%'
     >>> figure_text(-0.019, "+points", "it")
     '−1,9 punti'
+    >>> figure_text(18_358_900_000, "money_short", "en", "USD"), figure_text(0.0004, "probability", "it")
+    ('$183.59M', '< 0,01')
     """
     if text.is_missing(value):
         return text.no_figure(language)
@@ -217,9 +220,20 @@ def figure_text(value, value_format: str, language: str, currency: str = "EUR", 
     if kind == "points":
         moved = text.number(float(value) * 100, language, int(digits) if digits else 1, signed)
         return text.translator(language)("{points} points").format(points=moved)
+    if kind == "probability":
+        return _probability(float(value), language)
+    if kind == "money_short":
+        return text.compact_money(value, currency, language, int(digits) if digits else 2, signed)
     if kind == "money":
         return text.money(value, currency, language, int(digits) if digits else 0, signed)
     raise ValueError(f"value_format {value_format!r} is not one of number, percent, money, label, text, date, quarter.")
+
+
+def _probability(share: float, language: str) -> str:
+    """A probability with two decimals; what draws or models give is never certain."""
+    if share < 0.01:
+        return f"< {text.number(0.01, language, 2)}"
+    return f"> {text.number(0.99, language, 2)}" if share > 0.99 else text.number(share, language, 2)
 
 
 def decimals(value) -> int:

@@ -208,9 +208,9 @@ def intervals(
         ax.spines["left"].set_visible(False)
         ax.xaxis.grid(True)
         ax.set_axisbelow(True)
-        largest = np.nanmax(np.abs([*ax.get_xlim()]))
-        canvas.write_ticks(ax.xaxis, min(largest, 99e3), value_format, language, currency)
-        return canvas.finish(ax, title, left_points=room, above_points=above)
+        money, largest = value_format.lstrip("+").startswith("money"), np.nanmax(np.abs([*ax.get_xlim()]))
+        scale = canvas.write_ticks(ax.xaxis, largest if money else min(largest, 99e3), value_format, language, currency)
+        return canvas.finish(ax, title, scale if money else "", left_points=room, above_points=above)
 
 
 def _tone(low: float, high: float, reference: float | None) -> str:

@@ -50,7 +50,33 @@ def test_data_never_becomes_markup():
 
 
 def test_an_empty_table_says_so():
-    assert "No rows." in pages.table(pd.DataFrame({"channel": []}), "en").html
+    none = pd.DataFrame({"channel": []})
+    assert "No rows." in pages.table(none, "en").html
+    said = pages.table(none, "en", empty="Nothing was <spent>.")
+    assert said.html == '<p class="kt-note">Nothing was &lt;spent&gt;.</p>'
+    assert pages.table(none, "en", empty="").html == ""
+    assert "<table" in pages.table(pd.DataFrame({"channel": ["tv"]}), "en", empty="").html
+
+
+def test_large_money_stands_in_millions_in_every_column_of_the_table():
+    frame = pd.DataFrame(
+        {"plan": ["less", "more"], "spend_cents": [18_358_900_000, None], "gain_cents": [-3_456_700, 0]}
+    )
+    frame = frame.astype({"spend_cents": "Int64"})
+    shown = pages.table(frame, "it", in_millions=True, currency="USD", missing="–")
+    lines = [line.split() for line in repr(shown).splitlines()]
+    assert lines[1:] == [["Less", "183,6", "−0,035"], ["More", "–", "0,000"]]
+    assert " ".join(lines[0]).count("milioni di $") == 2
+    small = frame.assign(spend_cents=[999_999_999, 1])  # just below ten million: in full, as ever
+    assert repr(pages.table(small, "it", in_millions=True)) == repr(pages.table(small, "it"))
+
+
+def test_a_probability_is_never_none_or_one():
+    shown = pages.table(pd.DataFrame({"chance": [0.0, 0.0099, 0.01, 0.5, 0.99, 1.0, None]}), "it",
+                        {"chance": "probability"}, missing="–")  # fmt: skip
+    assert [line.strip() for line in repr(shown).splitlines()[1:]] == [
+        "< 0,01", "< 0,01", "0,01", "0,50", "0,99", "> 0,99", "–"
+    ]  # fmt: skip
 
 
 def test_a_column_has_the_decimals_of_its_largest_figure():

@@ -2,7 +2,7 @@
 
 A notebook's ``key`` is a hash of everything its output follows from. Its output is left alone while the key is the same
 and the published files are, byte for byte, those that were written. ``inputs`` is the part of the key that a reader's
-figures follow from (parameters and data): results of earlier notebooks are read only where it is the same.
+figures follow from (parameters, data, and last quarter's tables where a notebook takes ``previous_case``): results of earlier notebooks are read only where it is the same.
 """
 
 import hashlib
@@ -33,7 +33,10 @@ LIBRARIES = (
     "papermill",
     "ipykernel",
 )
+NO_FIGURES = ("language", "catalogue", "unit_names")
+"""Parameters that no figure follows from; the catalogue's content counts, not its place."""
 PACKAGE = Path(__file__).parents[1]
+SIGNOFF_BEGINS, SIGNOFF_ENDS = b"<!--sign-off:", b"<!--/sign-off-->"
 _SOURCES = (".py", ".po", ".yml", ".csv", ".css", ".j2", ".html", ".json")
 
 
@@ -78,12 +81,37 @@ def digest(value: object) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content, or an empty string where there is no file."""
+    """Return the SHA-256 of a file's content, or an empty string where there is no file.
+
+    A page's line on its own sign-off is no part of it: a signature must not change what was signed.
+    """
     try:
         with open(path, "rb") as file:
+            if path.suffix == ".html":
+                return hashlib.sha256(b"".join(parted(file.read())[::2])).hexdigest()
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return ""
+
+
+def parted(page: bytes) -> tuple[bytes, bytes, bytes]:
+    """Part a page into what stands before its sign-off, the sign-off with its two marks, and what stands behind.
+
+    The last mark of a page counts: what comes from data stands before it.
+
+    Examples
+    --------
+    >>> parted(b"<main><!--sign-off:7f-->signed<!--/sign-off--></main>")
+    (b'<main>', b'<!--sign-off:7f-->signed<!--/sign-off-->', b'</main>')
+    >>> parted(b"<main></main>")
+    (b'<main></main>', b'', b'')
+    """
+    begin = page.rfind(SIGNOFF_BEGINS)
+    end = page.find(SIGNOFF_ENDS, begin)
+    if begin < 0 or end < 0:
+        return page, b"", b""
+    end += len(SIGNOFF_ENDS)
+    return page[:begin], page[begin:end], page[end:]
 
 
 def files_digest(root: Path, paths: Iterable[Path]) -> dict[str, str]:
@@ -126,6 +154,12 @@ def git_commit(folder: Path = PACKAGE) -> str:
 def holds(root: Path, entry: Entry) -> bool:
     """Tell whether all the files of an entry are still those that were written."""
     return bool(entry.outputs) and all(file_digest(root / name) == found for name, found in entry.outputs.items())
+
+
+def inputs_digest(values: Mapping, catalogue: str, content: Mapping[str, str]) -> str:
+    """Return the hash of what a notebook's figures follow from: its parameters, the catalogue's hash, the data's."""
+    figures = {name: value for name, value in values.items() if name not in NO_FIGURES}
+    return digest([figures, catalogue, content])
 
 
 def load(path: Path) -> dict[str, Entry]:

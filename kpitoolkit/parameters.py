@@ -86,6 +86,15 @@ def _all_lines(value: dict[str, list[str]]) -> dict[str, list[str]]:
     return value
 
 
+def _approving_roles(value: dict[str, list[str]]) -> dict[str, list[str]]:
+    if not value:
+        raise ValueError("names no role. Name one that approves, such as cfo: []")
+    for role in value:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", role) or role in ("preparer", "analyst"):
+            raise ValueError(f"'{role}' is not a role that approves, such as cfo")
+    return value
+
+
 Quarter = Annotated[str, AfterValidator(_known_quarter)]
 
 
@@ -141,6 +150,10 @@ class Parameters(BaseModel):
         default_factory=lambda: {line: list(accounts) for line, accounts in ACCOUNTS.items()}
     )
     reclassification: Reclassification | None = None
+    approvers: Annotated[dict[str, list[str]], AfterValidator(_approving_roles)] = Field(
+        default_factory=lambda: {"cfo": []}
+    )
+    allowed_signers: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,6 +408,14 @@ def workspace(
 def workspace_of(case: Case, parameters: Parameters) -> Workspace:
     """Return the workspace of one unit of a case that was read."""
     return workspace(case.name, parameters.unit, parameters.data, str(case.folder), parameters.unit_in_data)
+
+
+def previous_tables(outputs: Path, stated: Parameters, notebook: str) -> list[Path]:
+    """Return the tables that a notebook published for this unit in the case that is stated as the previous one."""
+    if not stated.previous_case:
+        return []
+    published = outputs / stated.previous_case / ("" if stated.unit == GROUP_UNIT else stated.unit)
+    return sorted((published / "tables").glob(f"{notebook}_*.parquet"))
 
 
 def catalogue_path(catalogue: str, case: str, data_dir: str = "") -> Path:

@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from kpitoolkit import errors
 from kpitoolkit.parameters import load_yaml
@@ -45,11 +45,40 @@ class Decomposition(_Entry):
     residual: str | None = Field(default=None, pattern=_NAME)
 
 
+def _as_lags(value):
+    return () if value is None else tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+_Lags = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_lags), Field(max_length=2)]
+
+
 class Influence(_Entry):
-    """A company KPI that this one is said to move, with the lag declared in advance."""
+    """
+    A company KPI that this one is said to move, with what is declared before anything is tested.
+
+    ``lag_weeks`` and ``lag_quarters`` state one lag each, or two at most. ``sign`` is the direction that the effect
+    must have: 1, -1 or 0 for either; without it, the product of the two KPIs' directions. ``margin_sd`` is the effect,
+    in standard deviations, below which the influence does not matter; without it, the file's ``equivalence_margin_sd``.
+    """
 
     kpi: str
-    lag_quarters: int = Field(ge=0, le=8)
+    lag_weeks: _Lags = ()
+    lag_quarters: _Lags = ()
+    sign: Literal[1, -1, 0] | None = None
+    margin_sd: float | None = Field(default=None, gt=0, le=2)
+
+    @model_validator(mode="after")
+    def _lags_are_stated(self):
+        if not self.lag_weeks and not self.lag_quarters:
+            raise ValueError("state lag_weeks, lag_quarters or both: what is tested is declared in advance")
+        faults = [
+            f"{name} {list(lags)}: at most {longest}, and no lag twice"
+            for name, lags, longest in (("lag_weeks", self.lag_weeks, 26), ("lag_quarters", self.lag_quarters, 8))
+            if len(set(lags)) < len(lags) or any(lag > longest for lag in lags)
+        ]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
 
 
 def _as_decomposition(value):
@@ -136,6 +165,7 @@ class Catalogue(_Entry):
 
     version: str
     date: datetime.date
+    equivalence_margin_sd: float = Field(default=0.2, gt=0, le=2)
     kpis: list[Kpi] = Field(min_length=1)
 
     def __getitem__(self, kpi: str) -> Kpi:
@@ -212,7 +242,8 @@ def _sentence(fault: Mapping, stated: dict) -> str:
         inside = [models[part] for part in place if part in models]
         model = inside[-1] if inside else Kpi if fault["loc"][0] == "kpis" else Catalogue
         return f"{where}: not a field of the catalogue.{errors.suggest(place[-1], model.model_fields)}"
-    return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {said[0].lower()}{said[1:]}"
 
 
 def _faults(catalogue: Catalogue) -> list[str]:

@@ -119,6 +119,31 @@ def test_all_faults_of_form_come_in_one_message():
     assert "cac, direction" in message and "b, unit" in message
 
 
+def test_an_influence_declares_its_lags_in_advance_and_two_at_most():
+    other = entry(id="other")
+    kpis = catalogue.from_content(
+        {
+            "version": "1",
+            "date": "2026-07-01",
+            "equivalence_margin_sd": 0.3,
+            "kpis": [entry(influences=[{"kpi": "other", "lag_weeks": [1, 3], "margin_sd": 0.1, "sign": 0}]), other],
+        }
+    )
+    declared = kpis["cac"].influences[0]
+    assert (declared.lag_weeks, declared.lag_quarters, declared.margin_sd, declared.sign) == ((1, 3), (), 0.1, 0)
+    assert kpis.equivalence_margin_sd == 0.3
+    for wrong, said in (
+        ({}, "cac, influences, 0: state lag_weeks, lag_quarters or both"),
+        ({"lag_weeks": [1, 2, 3]}, "at most 2"),
+        ({"lag_weeks": [1, 1]}, "no lag twice"),
+        ({"lag_quarters": 9}, "lag_quarters [9]: at most 8"),
+        ({"lag_weeks": -1}, "greater than or equal to 0"),
+        ({"lag_weeks": 1, "margin_sd": 0}, "greater than 0"),
+        ({"lag_weeks": 1, "lag_months": 1}, "lag_months: not a field"),
+    ):
+        assert said in refusal(entry(influences=[{"kpi": "other", **wrong}]), other)
+
+
 def test_a_name_that_stands_twice_in_the_file_is_refused(tmp_path):
     path = tmp_path / "kpis.yml"
     path.write_text(yaml.safe_dump({"version": "1"}) + "version: '2'\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from scipy import stats
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
@@ -25,6 +26,7 @@ BEFORE = {"week": 52, "quarter": 8}
 TOTALS = (LAST_QUARTER, FREE)
 STEPS = 160
 CERTAIN = 2.0
+TELLING = np.log(10) / stats.norm.ppf(0.95)  # of log_sd: the return to within a factor of ten, 90%
 TABLE = ["rank", "channel", "design", "test_periods", "spend_change", "log_sd", "test_cost", "test_value"]
 TABLE += ["test_value_error", "perfect_value", "test_net", "log_sd_now", "log_sd_after", "width_now", "width_after"]
 TABLE += ["test_verdict"]
@@ -86,7 +88,8 @@ class Experiments:
         the standard error that the number of draws leaves; perfect_value: the same for knowing the channel's response
         exactly; test_net: value less cost, where a cost below zero counts as none; log_sd_now, log_sd_after, width_now,
         width_after: standard deviation of log iROAS and width of the 90% interval of iROAS, now and as expected after
-        the test; test_verdict: `test_pays`, `test_unclear`, `test_does_not_pay`.
+        the test; test_verdict: `test_pays`, `test_unclear`, `test_does_not_pay`, `test_does_not_tell` (the return to
+        no better than a factor of ten: last, the most precise first).
     budget : DataFrame
         channel, spend, low, high: currency per period, now and the bounds of what is chosen after a test.
     not_tested : tuple of str
@@ -264,13 +267,22 @@ def rank(
 
 
 def _ranked(table: pd.DataFrame, setup_cost: float) -> pd.DataFrame:
+    """Verdicts and ranks: tests that tell by their net worth, then those that do not by their precision.
+
+    A test without cost (as modelled, doubling where the mean return is high gains) pays whatever little it is worth,
+    and a reading with many times more noise than lift is worth a little: the rare draws with the largest lifts would
+    show. Such an outcome reaches zero, and a lift test that does has no logarithm to enter the model with.
+    """
     net = table["test_value"] - table["test_cost"].clip(lower=0) - setup_cost
+    silent = table["log_sd"] > TELLING
     pays = np.select(
-        [net > CERTAIN * table["test_value_error"], net > 0], ["test_pays", "test_unclear"], "test_does_not_pay"
+        [silent, net > CERTAIN * table["test_value_error"], net > 0],
+        ["test_does_not_tell", "test_pays", "test_unclear"],
+        "test_does_not_pay",
     )
-    table = table.assign(test_net=net, test_verdict=pays)
-    order = ["test_net", "test_value", "channel", "design", "test_periods"]
-    table = table.sort_values(order, ascending=[False, False, True, True, True], ignore_index=True)
+    table = table.assign(test_net=net, test_verdict=pays, blur=table["log_sd"].where(silent, 0.0))
+    order = ["blur", "test_net", "test_value", "channel", "design", "test_periods"]
+    table = table.sort_values(order, ascending=[True, False, False, True, True, True], ignore_index=True)
     return table.assign(rank=np.arange(1, len(table) + 1))[TABLE]
 
 

@@ -48,6 +48,9 @@ def narrower(table: pd.DataFrame) -> pd.Series:
 def _best(found, language: str) -> str:
     _ = text.translator(language)
     best = found.table.iloc[0]
+    if best["test_verdict"] == "test_does_not_tell":
+        said = _("No test would tell. The most precise: {channel}, {design}, {length}.")
+        return said.format(**named(best, found.frequency, language))
     sentence = {
         "test_pays": _(
             "The test worth most: {channel}, {design}, {length}. Choosing the budget after it is expected to bring "
@@ -81,12 +84,20 @@ def _best(found, language: str) -> str:
 def _precision(found, language: str) -> str:
     _ = text.translator(language)
     best, share = found.table.iloc[0], narrower(found.table).iloc[0]
+    if best["test_verdict"] == "test_does_not_tell":
+        if not np.isfinite(best["log_sd"]):
+            return _("What it would move cannot be told from the baseline.")
+        sentence = _(
+            "The noise of its reading would be {times} times the revenue that it is expected to move: the return would "
+            "not even be known to within a factor of ten (90%)."
+        )
+        return sentence.format(times=text.number(float(best["log_sd"]), language, 1))
     sentence = _(
         "It would measure the return to within a factor of {factor} (90%; standard error of the logarithm {log_sd}), "
         "and is expected to narrow the 90% interval of the iROAS of {channel} by {share}."
     )
     return sentence.format(
-        factor=text.number(float(np.exp(min(_REACH * best["log_sd"], 700.0))), language, 1),
+        factor=text.number(float(np.exp(_REACH * best["log_sd"])), language, 1),
         log_sd=text.number(float(best["log_sd"]), language, 2),
         channel=text.label(best["channel"], language),
         share=text.percent(float(share), language, 0),

@@ -147,6 +147,31 @@ def test_a_longer_test_reads_more_precisely_and_costs_more():
     assert table["test_cost"].to_numpy() == pytest.approx(table["test_cost"].iloc[0] * np.array([1, 2, 4]))
 
 
+def test_a_test_that_would_not_tell_never_pays_however_little_it_costs():
+    # returns so high that doubling gains, and noise many times the lift: free, and worth a little as counted
+    post = replace(uncertain(spend=1.0), noise=np.full(300, 0.2))
+    post = replace(post, iroas=10 * post.iroas)
+    found = experiments.rank(post, 0.9, designs=[Design("test_doubled", (2,), 4), replace(OFF, periods=8)])
+    table = found.table
+    doubled = table[table["design"] == "test_doubled"]
+    assert (doubled["test_cost"] < 0).all() and (doubled["test_net"] > 0).all()
+    assert set(table["test_verdict"]) == {"test_does_not_tell"}
+    assert table["log_sd"].is_monotonic_increasing and table["log_sd"].iloc[0] > 1.4
+    said = " ".join(found.findings()[:2])
+    assert said.startswith("No test would tell.") and "pays" not in said and "would not even be known" in said
+    assert f"{table['log_sd'].iloc[0]:.1f} times" in said
+
+
+def test_a_factor_of_ten_is_where_a_test_stops_telling():
+    """90% of readings within a factor of exp(1.645 log_sd): ten at 1.4."""
+    figures = {"test_value": 5.0, "test_cost": -1.0, "test_value_error": 1.0, "channel": "tv", "test_periods": 4}
+    rows = [{**figures, "log_sd": log_sd, "design": str(log_sd)} for log_sd in (np.inf, 1.41, 1.39)]
+    missing = dict.fromkeys(set(experiments.TABLE) - {"rank", "test_net", "test_verdict", *rows[0]}, 0.0)
+    found = experiments._ranked(pd.DataFrame(rows).assign(**missing), 0.0)
+    assert found["test_verdict"].tolist() == ["test_pays", "test_does_not_tell", "test_does_not_tell"]
+    assert found["log_sd"].tolist() == [1.39, 1.41, np.inf]
+
+
 def test_a_baseline_estimated_again_costs_precision():
     again = money_of(experiments.rank(uncertain()))
     known = money_of(experiments.rank(uncertain(), baseline_known=True))

@@ -2,6 +2,7 @@
 
 from kpitoolkit.regression.beliefs import contradictions
 from kpitoolkit.regression.budget import Budget, plan_budget
+from kpitoolkit.regression.charts import FORMATS, unmodelled
 from kpitoolkit.regression.diagnostics import diagnose
 from kpitoolkit.regression.experiments import rank as rank_experiments
 from kpitoolkit.regression.lift import beside as lift_tests_beside
@@ -16,6 +17,7 @@ from kpitoolkit.regression.sensitivity import sensitivity as other_priors
 from kpitoolkit.regression.transparent import transparent as plain_regression
 
 __all__ = [
+    "FORMATS",
     "Budget",
     "Inputs",
     "Priors",
@@ -36,5 +38,6 @@ __all__ = [
     "simulate_and_recover",
     "specification",
     "summary_of",
+    "unmodelled",
     "weekly_inputs",
 ]

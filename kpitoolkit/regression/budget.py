@@ -16,7 +16,7 @@ from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
 from kpitoolkit.modelling import PER_QUARTER, bounds_faults
 from kpitoolkit.regression import budget_wording as wording
-from kpitoolkit.regression import curves
+from kpitoolkit.regression import charts, curves
 from kpitoolkit.regression.allocate import allocate
 from kpitoolkit.regression.estimate import LARGEST_R_HAT
 from kpitoolkit.regression.posterior import Posterior, interval
@@ -75,8 +75,11 @@ class Budget:
         With a free total: of changing the total over the best plan at last quarter's total.
     decision : {"move", "stay"}
     reason : str
-        Why to stay: `no_better`, `not_distinguishable`, `short`, `unusual_spend`, `not_converged`, `weak`,
-        `nothing_modelled`; empty for `move`.
+        Why to stay: `one_channel` (nothing to share out), `no_better`, `not_distinguishable`, `short`, `unusual_spend`,
+        `not_converged`, `weak`, `nothing_modelled`; empty for `move`.
+    doubt : str
+        Why no plan should rest on these estimates, whatever it gains: `short`, `unusual_spend`, `not_converged`,
+        `weak`, `nothing_modelled`; empty where one may. Pages show no plan then.
     total : {"fixed", "stated", "free"}
     method : {"marginal", "grid"}
         `allocate`'s.
@@ -90,6 +93,7 @@ class Budget:
     extra: Gain | None
     decision: str
     reason: str
+    doubt: str
     total: str
     method: str
     left_out: tuple[str, ...]
@@ -102,9 +106,21 @@ class Budget:
     window: int
 
     @property
+    def shares_out(self) -> bool:
+        """Whether there is a plan to show: something to share out, on estimates that a plan may rest on."""
+        return not self.doubt and self.reason != "one_channel"
+
+    @property
+    def plans(self) -> pd.DataFrame:
+        """The scenarios that pages show: none where no plan may rest on them; of one channel, the analyst's own."""
+        own = ~self.scenarios["plan"].isin(PLANS)
+        return self.scenarios if self.shares_out else self.scenarios[own & (self.doubt == "")]
+
+    @property
     def shown(self) -> pd.DataFrame:
         """The table as pages show it: money in cents; the interval is that of the next unit in the plan shown."""
-        moved = self.table.assign(change=self.table["spend_best"] - self.table["spend_now"])
+        table = self.table if self.shares_out else self.table.iloc[:0]
+        moved = table.assign(change=table["spend_best"] - table["spend_now"])
         frame = wording.in_cents(moved, ("spend_now", "spend_best", "change"))
         named = {"mroas_best": "mroas_at_best", "mroas_best_low": "low", "mroas_best_high": "high"}
         kept = [
@@ -120,15 +136,18 @@ class Budget:
         return frame[kept].rename(columns=named)
 
     def shown_scenarios(self, language: str = "en") -> pd.DataFrame:
-        """Return the scenarios as pages show them: named in the language, money in cents."""
-        names = [wording.plan(row, language) for row in self.scenarios.to_dict("records")]
-        money = ("spend", "contribution", "contribution_margin", "gain", "gain_low", "gain_high")
-        frame = wording.in_cents(self.scenarios.assign(plan=names), money)
+        """Return the scenarios as pages show them: named in the language, money in cents, their totals told apart."""
+        names = [wording.plan(row, language) for row in self.plans.to_dict("records")]
+        money = ("spend", "change", "contribution", "contribution_margin", "gain", "gain_low", "gain_high")
+        change = self.plans["spend"] - self.table["spend_now"].sum()
+        frame = wording.in_cents(self.plans.assign(plan=names, change=change), money)
         kept = ["plan", *(f"{name}_cents" for name in money), "probability"]
         return frame[kept]
 
-    def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
+    def plot(self, ax: Axes | None = None, language: str = "en") -> Axes | None:
         """Draw last quarter's spend and the best plan's, by channel."""
+        if not self.shares_out:
+            return charts.blank(ax, wording.title(self, language), language)
         named = {"spend_now": "spend_now", "spend_best": "spend_proposed" if self.decision == "move" else "spend_best"}
         long = (
             self.table[["channel", *named]].rename(columns=named).melt("channel", var_name="plan", value_name="spend")
@@ -137,20 +156,30 @@ class Budget:
         long = long.sort_values("channel", key=lambda names: names.map(order), kind="stable")
         return plots.bars(
             long.assign(spend=(long["spend"] * 100).round()), "channel", "spend", "plan",
-            ax=ax, language=language, value_format="money", currency=self.currency,
+            ax=ax, language=language, value_format="money_short", currency=self.currency,
             title=wording.title(self, language),
         )  # fmt: skip
 
-    def plot_scenarios(self, ax: Axes | None = None, language: str = "en") -> Axes:
-        """Draw what each plan gains in contribution margin over last quarter's, with its 90% interval."""
-        rows = self.scenarios[self.scenarios["plan"] != "as_last_quarter"]
+    def plot_scenarios(self, ax: Axes | None = None, language: str = "en") -> Axes | None:
+        """Draw what each plan gains in contribution margin over last quarter's, with its 90% interval.
+
+        Plans beyond what was observed are grey, whatever they gain.
+        """
+        _ = text.translator(language)
+        title = _("Contribution margin after spend beside last quarter's plan, 90% interval")
+        rows = self.plans[self.plans["plan"] != "as_last_quarter"]
+        if not len(rows):
+            return charts.blank(ax, title, language)
+        seen = ~rows["beyond"].astype(bool)
+        tone = np.select(
+            [seen & (rows["gain_low"] > 0), seen & (rows["gain_high"] < 0)], ["better", "worse"], "undecided"
+        )
         names = [wording.plan(row, language) for row in rows.to_dict("records")]
         cents = {name: (rows[name] * 100).round() for name in ("gain", "gain_low", "gain_high")}
-        _ = text.translator(language)
         return plots.intervals(
-            rows.assign(plan=names, **cents), "plan", "gain", "gain_low", "gain_high",
-            reference=0.0, reference_label=_("as last quarter"), ax=ax, language=language, value_format="money",
-            currency=self.currency, title=_("Contribution margin after spend beside last quarter's plan, 90% interval"),
+            rows.assign(plan=names, tone=tone, **cents), "plan", "gain", "gain_low", "gain_high", tone="tone",
+            reference=0.0, reference_label=_("as last quarter"), ax=ax, language=language, value_format="money_short",
+            currency=self.currency, title=title,
         )  # fmt: skip
 
     def findings(self, language: str = "en") -> list[str]:
@@ -234,7 +263,8 @@ def plan_budget(
         best, method = market.best(low, high, float(total) / ahead.periods)
         stay = _same_mix(now, low, high, float(total) / ahead.periods)
     gain = market.gain(best, stay)
-    reason = _reason(post, gain)
+    doubt = _doubt(post)
+    reason = "one_channel" if len(known) == 1 and kind != FREE else _reason(doubt, gain)
     proposed = stay if reason else best
     plans = [("as_last_quarter", "", now)]
     plans += [("same_mix", "", stay)] if kind == "stated" else []
@@ -249,6 +279,7 @@ def plan_budget(
         extra=extra,
         decision="stay" if reason else "move",
         reason=reason,
+        doubt=doubt,
         total=kind,
         method=method,
         kind=post.kind,
@@ -344,18 +375,23 @@ def _table(market: _Market, now, best, proposed, low, high, verdicts) -> pd.Data
     return frame.assign(verdict=verdicts)[TABLE]
 
 
-def _reason(post: Posterior, gain: Gain) -> str:
-    """Why to stay; empty where the plan should move."""
+def _doubt(post: Posterior) -> str:
+    """Why no plan should rest on a posterior; empty where one may."""
     if post.problem.window < SHORTEST[post.problem.frequency]:
         return "short"
     if not USUAL_SHARE[0] <= post.problem.spent.sum() / post.problem.window <= USUAL_SHARE[1]:
         return "unusual_spend"
     if (post.r_hat[np.isfinite(post.r_hat)] >= LARGEST_R_HAT).any():
         return "not_converged"
-    if gain.distinguishable:
-        before = prior_returns(post.problem.prior, post.weight)["log_sd"].iloc[0]
-        return "" if np.log(post.total).std() < SHRUNK * before else "weak"
-    return "not_distinguishable" if gain.mean > 0 else "no_better"
+    before = prior_returns(post.problem.prior, post.weight)["log_sd"].iloc[0]
+    return "" if np.log(post.total).std() < SHRUNK * before else "weak"
+
+
+def _reason(doubt: str, gain: Gain) -> str:
+    """Why to stay; empty where the plan should move."""
+    if doubt and (doubt != "weak" or gain.distinguishable):
+        return doubt
+    return "" if gain.distinguishable else "not_distinguishable" if gain.mean > 0 else "no_better"
 
 
 def _same_mix(now: np.ndarray, low: np.ndarray, high: np.ndarray, total: float) -> np.ndarray:
@@ -417,6 +453,7 @@ def _nothing(fixed: dict, total: float | str) -> Budget:
         extra=None,
         decision="stay",
         reason="nothing_modelled",
+        doubt="nothing_modelled",
         total=total if isinstance(total, str) else "stated",
         method="marginal",
         kind="",

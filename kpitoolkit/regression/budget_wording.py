@@ -49,16 +49,24 @@ def findings(budget, language: str) -> list[str]:
     if budget.reason == "nothing_modelled":
         return [_("Stay with last quarter's plan: no channel's return could be modelled, so no other can be proposed.")]
     said = [_decision(budget, language)]
+    if budget.doubt:
+        return _closed([*said, _left_out(budget, language)], budget, language)
+    said.append(_another_total(budget, language))
     if budget.extra is not None:
         said.append(_extra(budget, language))
-    if budget.reason != "no_better":
+    if budget.shares_out and budget.reason != "no_better":
         said += [_changes(budget, language), _at_bounds(budget, language)]
-    said += [_as_last_quarter(budget, language), _another_total(budget, language)]
-    said += [_unsure(budget, language), _left_out(budget, language), _basis(budget, language)]
-    said.append(_scenarios(budget, language))
-    if budget.kind == "draft":
-        said.append(_("Draft: these intervals are an approximation, not for publication."))
-    return [sentence for sentence in said if sentence]
+    said.append(_as_last_quarter(budget, language))
+    said += [_unsure(budget, language)] * budget.shares_out
+    said += [_left_out(budget, language), _basis(budget, language), _scenarios(budget, language)]
+    return _closed(said, budget, language)
+
+
+def _closed(said: list[str], budget, language: str) -> list[str]:
+    """The sentences that say something, and last that they rest on a draft."""
+    _ = text.translator(language)
+    draft = _("Draft: these intervals are an approximation, not for publication.")
+    return [sentence for sentence in [*said, draft * (budget.kind == "draft")] if sentence]
 
 
 def _decision(budget, language: str) -> str:
@@ -68,38 +76,36 @@ def _decision(budget, language: str) -> str:
             "Move to the proposed plan: it is modelled to bring {gain} of contribution margin beyond {stay} (90% "
             "interval {low} to {high}; probability of a gain {probability})."
         ),
+        "one_channel": _("Stay with {stay}: with one channel and a fixed total there is nothing to share out."),
         "not_distinguishable": _(
             "Stay with {stay}: the best other plan within the bounds cannot be told from it. It is modelled to bring "
             "{gain} of contribution margin, but the 90% interval runs from {low} to {high} (probability of a gain "
             "{probability})."
         ),
         "no_better": _("Stay with {stay}: within the bounds no other plan is modelled to bring more."),
-        "short": _(
-            "Stay with {stay}: {periods} periods are too few for a decision to move. The best other plan is modelled "
-            "to bring {gain} of contribution margin (90% interval {low} to {high})."
-        ),
+        "short": _("Stay with {stay}: {length} are too few for a plan to rest on, and none is shown."),
         "unusual_spend": _(
             "Stay with {stay}: spend is so small or so large beside revenue that its currency or unit seems wrong. "
             "Check both before any plan."
         ),
         "not_converged": _(
-            "Stay with {stay}: the estimation did not settle, and no plan should rest on it. The best other plan is "
-            "modelled to bring {gain} of contribution margin (90% interval {low} to {high})."
+            "Stay with {stay}: the estimation did not settle, no plan should rest on it, and none is shown."
         ),
         "weak": _(
-            "Stay with {stay}: the data have not halved what was unknown about all media together, and no plan should "
-            "rest on the prior. The best other plan is modelled to bring {gain} of contribution margin (90% interval "
-            "{low} to {high})."
+            "Stay with {stay}: the data have not halved what was unknown about all media together. A plan would rest "
+            "on the prior, and none is shown."
         ),
-    }[budget.reason]
-    stay = _("last quarter's mix at the stated total") if budget.total == "stated" else _("last quarter's plan")
+    }["one_channel" if budget.reason == "one_channel" else budget.doubt or budget.reason]
+    mixed = budget.total == "fixed" and not budget.doubt and budget.shares_out
+    stay = _("last quarter's mix at the same total") if mixed else _("last quarter's plan")
+    stay = _("last quarter's mix at the stated total") if budget.total == "stated" else stay
     return sentence.format(
         stay=stay,
         gain=_money(budget.gain.mean, budget, language, signed=True),
         low=_money(budget.gain.low, budget, language, signed=True),
         high=_money(budget.gain.high, budget, language, signed=True),
         probability=_probability(budget.gain.probability, language),
-        periods=text.number(budget.window, language),
+        length=length(budget.window, budget.frequency, language),
     )
 
 
@@ -180,18 +186,18 @@ def _as_last_quarter(budget, language: str) -> str:
 
 
 def _another_total(budget, language: str) -> str:
-    """Say that less or more of the same mix would gain, where that can be told; a free total has said so already."""
+    """Say that less or more of the same mix would gain, where that was observed; a free total has said so already."""
     _ = text.translator(language)
-    if budget.total == "free" or budget.reason in ("short", "unusual_spend", "not_converged", "weak"):
+    if budget.total == "free":
         return ""
     sentence = {
         "a_fifth_less": _(
-            "A fifth less on every channel is modelled to gain {gain} (90% interval {low} to {high}): the total itself "
-            "is worth a decision."
+            "How much to spend in all is a decision of its own, and not taken here: a fifth less on every channel is "
+            "modelled to gain {gain} (90% interval {low} to {high})."
         ),
         "a_fifth_more": _(
-            "A fifth more on every channel is modelled to gain {gain} (90% interval {low} to {high}): the total itself "
-            "is worth a decision."
+            "How much to spend in all is a decision of its own, and not taken here: a fifth more on every channel is "
+            "modelled to gain {gain} (90% interval {low} to {high})."
         ),
     }
     said = [
@@ -201,7 +207,7 @@ def _another_total(budget, language: str) -> str:
             high=_money(row["gain_high"], budget, language, signed=True),
         )
         for row in budget.scenarios.to_dict("records")
-        if row["plan"] in sentence and row["gain_low"] > 0
+        if row["plan"] in sentence and row["gain_low"] > 0 and not row["beyond"]
     ]
     return " ".join(said)
 
@@ -246,7 +252,7 @@ def _basis(budget, language: str) -> str:
 
 def _scenarios(budget, language: str) -> str:
     _ = text.translator(language)
-    beyond = budget.scenarios[budget.scenarios["beyond"].astype(bool)]
+    beyond = budget.plans[budget.plans["beyond"].astype(bool)]
     if not len(beyond):
         return ""
     names = ", ".join(plan(row, language) for row in beyond.to_dict("records"))
@@ -261,6 +267,13 @@ def _probability(share: float, language: str) -> str:
     if share < 0.01:
         return _("below {share}").format(share=text.percent(0.01, language, 0))
     return text.percent(share, language, 0)
+
+
+def length(periods: int, frequency: str, language: str) -> str:
+    """Write how long something lasts: `8 weeks`, `1 quarter`."""
+    if frequency == "week":
+        return text.plural(language, "{n} week", "{n} weeks", periods)
+    return text.plural(language, "{n} quarter", "{n} quarters", periods)
 
 
 def _names(channels, language: str) -> str:

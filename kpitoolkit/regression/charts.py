@@ -8,10 +8,20 @@ from kpitoolkit import plots, text
 from kpitoolkit.plots import canvas
 from kpitoolkit.regression import returns
 
+_RETURNS = ["iroas", "low", "high", "mroas", "mroas_low", "mroas_high", "mroas_now", "mroas_at_best", "iroas_median"]
+_RETURNS += ["prior_iroas", "prior_low", "prior_high", "tested", "tested_low", "tested_high"]
+_RETURNS += ["without_test", "without_test_low", "without_test_high"]
+FORMATS = dict.fromkeys(_RETURNS, "number2")
+FORMATS |= dict.fromkeys(("apart", "shrinkage", "own_data", "r_hat", "carryover", "slope", "log_sd"), "number2")
+FORMATS |= dict.fromkeys(("probability", "probability_above_break_even"), "probability")
+FORMATS |= dict.fromkeys(("interval_narrower", "median_error", "covered", "decided", "decided_rightly"), "percent0")
+FORMATS |= {"ess": "number0", "roi": "+percent0"}
+"""How the columns of this analysis' tables are written: one number of decimals a column."""
+
 TONES = {"above_break_even": "better", "below_break_even": "worse"}
 
 
-def plot_iroas(result, ax: Axes | None = None, language: str = "en") -> Axes:
+def plot_iroas(result, ax: Axes | None = None, language: str = "en") -> Axes | None:
     """Draw iROAS with its interval beside break-even, in front of what was believed before the data.
 
     Parameters
@@ -33,24 +43,26 @@ def plot_iroas(result, ax: Axes | None = None, language: str = "en") -> Axes:
     return plots.intervals(rows, "channel", "iroas", "low", "high", ax=ax, **look)
 
 
-def plot_contributions(result, ax: Axes | None = None, language: str = "en") -> Axes:
+def plot_contributions(result, ax: Axes | None = None, language: str = "en") -> Axes | None:
     """Draw baseline and contributions stacked over time, with revenue as a line.
 
     Parameters
     ----------
     result : Regression
     """
+    title = titled(text.translator(language)("Revenue as the model explains it"), result, language)
+    if result.posterior is None:
+        return blank(ax, title, language)
     parts = result.contributions[["period_end", "component", "contribution"]]
     revenue = parts.groupby("period_end", as_index=False)["contribution"].sum()
     shown = parts[parts["component"] != "residual"]
     frame = pd.concat([shown, revenue.assign(component="revenue")], ignore_index=True)
-    title = titled(text.translator(language)("Revenue as the model explains it"), result, language)
     look = {"value_format": "money", "currency": result.currency, "title": title, "language": language}
     frame = frame.assign(contribution=frame["contribution"] * 100)
     return plots.areas(frame, "period_end", "contribution", "component", total="revenue", ax=ax, **look)
 
 
-def plot_curves(result, ax: Axes | None = None, language: str = "en") -> Axes:
+def plot_curves(result, ax: Axes | None = None, language: str = "en") -> Axes | None:
     """Draw modelled revenue against constant spend per period: solid as far as it was observed, dashed beyond.
 
     Parameters
@@ -88,9 +100,20 @@ def titled(title: str, result, language: str) -> str:
     return text.translator(language)("{title} (draft)").format(title=title) if result.draft else title
 
 
-def blank(ax: Axes | None, title: str, language: str) -> Axes:
-    """Return a chart that says that nothing could be modelled."""
-    ax = canvas.axes(ax, 0.8)
+def blank(ax: Axes | None, title: str, language: str) -> Axes | None:
+    """Say in the Axes given that nothing could be modelled; without Axes draw nothing: pages say it in words."""
+    if ax is None:
+        return None
     ax.set_axis_off()
     ax.annotate(text.translator(language)("Nothing could be modelled."), (0, 0.5), xycoords="axes fraction")
     return canvas.finish(ax, title)
+
+
+def unmodelled(result, language: str = "en") -> list[str]:
+    """Return the sentence that stands in place of charts and tables where nothing could be modelled; elsewhere none.
+
+    Parameters
+    ----------
+    result : Regression
+    """
+    return [] if result.posterior else [text.translator(language)("Nothing could be modelled.")]

@@ -216,8 +216,19 @@ def test_nothing_moves_on_short_data_or_chains_that_disagree(changed, reason):
     given = {"window": 118, "iroas": np.array([4.0, 1.0]) * np.exp(0.05 * NOISE[:, :2])} | changed
     found = plan_budget(written(LEVEL, **given))
     assert found.gain.low > 0
-    assert (found.decision, found.reason) == ("stay", reason)
+    assert (found.decision, found.reason, found.doubt) == ("stay", reason, reason)
     assert (found.table["spend_proposed"] == found.table["spend_now"]).all()
+    no_plan_is_shown(found)
+    assert len(found.findings()) == 1
+    assert "90 weeks are too few" in found.findings()[0] or reason != "short"
+
+
+def no_plan_is_shown(found):
+    assert found.shown.empty
+    assert found.shown_scenarios().empty
+    assert found.plot() is None
+    assert found.plot_scenarios() is None
+    assert len(found.scenarios)  # what is saved stays whole
 
 
 def test_nothing_moves_on_the_prior_alone():
@@ -229,6 +240,48 @@ def test_nothing_moves_on_the_prior_alone():
     assert found.gain.low > 0
     assert (found.decision, found.reason) == ("stay", "weak")
     assert "rest on the prior" in found.findings()[0]
+    no_plan_is_shown(found)
+
+
+def test_weak_estimates_show_no_plan_even_where_none_would_gain_for_sure():
+    level = np.exp(np.random.default_rng(4).permutation(np.linspace(-2.5, 2.5, 200)))[:, None]
+    found = plan_budget(written(LEVEL, window=118, iroas=np.array([3.0, 2.5]) * level[:, ::-1], half_saturation=3.0))
+    assert found.doubt == "weak"
+    no_plan_is_shown(found)
+    assert not any("fifth" in sentence for sentence in found.findings())
+
+
+@pytest.mark.parametrize("total", ["fixed", 900.0])
+def test_one_channel_with_a_fixed_total_has_nothing_to_share_out(total):
+    post = certain((3.0,), spend=LEVEL[:, :1])
+    now = float(plan_budget(post).table["spend_now"].iloc[0])
+    found = plan_budget(post, total=total if total == "fixed" else 1.1 * now)
+    assert (found.decision, found.reason, found.doubt) == ("stay", "one_channel", "")
+    no_plan_is_shown(found)
+    assert "nothing to share out" in found.findings()[0]
+    assert "bound" not in " ".join(found.findings()[:2])
+    free = plan_budget(post, total="free")
+    assert free.reason != "one_channel"
+    own = plan_budget(post, scenarios={"christmas": {"channel_1": 0.9 * now}})
+    assert own.shown_scenarios()["plan"].tolist() == ["christmas"]
+    assert [tick.get_text() for tick in own.plot_scenarios().get_yticklabels()] == ["Christmas"]
+
+
+def test_what_a_smaller_total_gains_is_told_apart_from_a_better_mix():
+    found = plan_budget(certain((0.9, 0.8), 0.05), 0.5)
+    table = found.shown_scenarios().set_index("plan")
+    rows = found.scenarios.set_index("plan")
+    assert rows.loc["a_fifth_less", "gain_low"] > 0
+    assert not rows.loc["a_fifth_less", "beyond"]
+    said = found.findings()[1]
+    assert said.startswith("How much to spend in all is a decision of its own")
+    assert "at the same total" in found.findings()[0]
+    spent = table["spend_cents"].to_numpy(dtype=float)
+    assert table["change_cents"].to_numpy(dtype=float) == pytest.approx(spent - spent[0], abs=1)
+    # grey, whatever it gains, where nobody has seen it
+    narrow = plan_budget(certain((0.9, 0.8), 0.05, np.full((130, 2), 100.0) + np.sin(np.arange(130))[:, None]), 0.5)
+    assert narrow.scenarios.set_index("plan").loc["a_fifth_less", ["gain_low", "beyond"]].gt(0).all()
+    assert not any("decision of its own" in sentence for sentence in narrow.findings())
 
 
 @pytest.mark.parametrize("tail", [True, False])
@@ -254,6 +307,8 @@ def test_without_a_posterior_the_decision_is_to_stay():
     assert found.table.empty
     assert found.shown.empty
     assert found.shown_scenarios().empty
+    assert found.plot() is None
+    assert found.plot_scenarios() is None
     assert len(found.findings()) == 1
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,14 +104,60 @@ def test_nothing_to_refit_is_said():
     result = sensitivity.sensitivity(None, 0.4)
     assert not len(result.table)
     assert result.findings("en") == ["No other prior was tried: nothing could be modelled."]
-    assert "Nothing could be modelled." in [note.get_text() for note in result.plot().texts]
+    assert result.plot() is None
 
 
-def test_drafts_far_from_what_is_published_are_called_a_direction(result):
-    found = result
-    assert np.isnan(found.published)
-    stated = found.table["iroas"].iloc[0]
-    words = "a direction only"
-    for published, said in ((stated * 1.2, False), (stated * 2, True), (stated / 2, True)):
-        again = sensitivity.Sensitivity(found.table, found.verdicts, found.break_even, published)
-        assert (words in again.findings()[0]) == said
+def faint():
+    """Data that say next to nothing: the draft of such a posterior lies far off."""
+    return simulated.given(weeks=104, noise=400.0, iroas=(1.0, 0.5))
+
+
+@pytest.fixture(scope="module")
+def published():
+    return estimate.published(faint())
+
+
+def test_where_a_draft_lies_far_off_every_prior_is_sampled(published):
+    """Second way: the whole walk under another prior agrees with the short one, and not with the draft."""
+    result = sensitivity.sensitivity(published, 0.4)
+    assert result.sampled and result.draft == estimate.draft(published.problem, draws=500).total.mean()
+    table = result.table[result.table["channel"] == "total_media"].set_index("prior")
+    assert table.loc["stated_prior", "iroas"] == published.total.mean()
+    given = believed(published.problem, sensitivity.alternatives(published.problem.stated)["centre_halved"])
+    whole, draft = (each.total for each in (estimate.published(given), estimate.draft(given)))
+    assert table.loc["centre_halved", "iroas"] == pytest.approx(whole.mean(), rel=0.2)
+    assert abs(np.log(draft.mean() / whole.mean())) > 0.22
+    said = result.findings("en")
+    assert "sampled in a short walk" in said[0] and "(short samples;" in said[1]
+    assert not any("draft fits" in sentence for sentence in said)
+    assert "short samples" in result.plot().get_title(loc="left") + result.plot().get_title()
+
+
+def test_where_a_draft_is_near_drafts_are_what_is_shown(post):
+    """A published posterior whose draft agrees with it: the same figures as before it was published."""
+    near = sensitivity.sensitivity(replace(post, kind="published"), 0.4)
+    assert not near.sampled
+    pd.testing.assert_frame_equal(near.table, sensitivity.sensitivity(post, 0.4).table)
+    assert any("draft fits" in sentence for sentence in near.findings("en"))
+
+
+def test_a_quarter_more_or_less_is_far(post):
+    drafted = estimate.draft(post.problem, draws=500).total.mean()
+    for factor, far in ((1.2, False), (1 / 1.2, False), (1.3, True), (1 / 1.3, True)):
+        iroas = np.full_like(post.iroas, drafted * factor)
+        found = estimate.beside_draft(replace(post, kind="published", iroas=iroas))
+        assert (found == drafted) if far else np.isnan(found)
+    assert np.isnan(estimate.beside_draft(replace(post, iroas=9 * post.iroas)))
+
+
+def test_a_wrong_unit_of_spend_gives_no_figures(post):
+    """Spend of a thousandfold: more than revenue is."""
+    given = post.problem
+    wrong = replace(post, problem=replace(given, spent=1000 * given.spent))
+    result = sensitivity.sensitivity(wrong, 0.4)
+    assert not len(result.table) and not len(result.verdicts)
+    share = 100 * 1000 * given.spent.sum() / len(given.revenue)
+    assert result.findings("en") == [
+        f"No other prior was tried: spend is {share:,.2f}% of revenue; check the currency and the unit of both first."
+    ]
+    result.plot()

@@ -54,6 +54,7 @@ def _one_of(*values: str) -> pa.Check:
 
 
 _NOT_NEGATIVE = pa.Check.ge(0, error="0 or more (credits are invoices of kind rebate, refunds are returns)")
+_SPEND = pa.Check.ge(0, error="0 or more (empty, or 0, where the test compares with no spend)")
 _POSITIVE = pa.Check.gt(0, error="above 0")
 _LEVEL = pa.Check.in_range(0.5, 0.999, error="the level of an interval, 0.5 to 0.999 (0.9 for 90%)")
 _COUNT = pa.Check.ge(0, error="0 or more")
@@ -210,6 +211,7 @@ CONTRACTS: dict[str, Contract] = {
                 "iroas": _column("number"),
                 "low": _column("number"),
                 "high": _column("number"),
+                "compared_spend": _column("money", _SPEND, absent=True),
                 "level": _column("number", _LEVEL, absent=True),
                 "source": _column("text", absent=True),
             }

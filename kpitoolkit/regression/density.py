@@ -127,8 +127,9 @@ def log_posterior(position, gradient, revenue, spend, spent, baseline, baseline_
         Mean of shape (dimensions,), precision of shape (dimensions, dimensions).
     kind : tuple of int
         Adstock, saturation, periods of carry-over.
-    tests : array of shape (lift tests, 6)
-        Channel, first and last row, spend of these rows over mean revenue, log iROAS measured, its standard deviation.
+    tests : array of shape (lift tests, 8)
+        Channel, first and last row, spend of these rows less the spend compared with over mean revenue, log iROAS
+        measured, its standard deviation; the spend compared with: times what factor, plus what level in each row.
 
     Returns
     -------
@@ -237,13 +238,15 @@ def log_posterior(position, gradient, revenue, spend, spent, baseline, baseline_
                 turn += product[row] * by[channel, quantity, row]
                 change += by[channel, quantity, row]
             gradient[place] += brought[channel] * (turn / noise**2 - along * change / reached[channel])
-    # lift tests: what the spend of the test's periods brought, until its carry-over ended
+    # lift tests: what the spend of the test's periods brought more (or less, as it was less) than the spend compared
+    # with, until its carry-over ended
     for test in range(tests.shape[0]):
         channel, start, stop = int(tests[test, 0]), int(tests[test, 1]), int(tests[test, 2])
         other_share, other_by = np.empty(window), np.empty((4, window))
         other = spend[channel].copy()
         before = len(other) - window
-        other[before + start : before + stop + 1] = 0.0
+        for row in range(before + start, before + stop + 1):
+            other[row] = tests[test, 6] * other[row] + tests[test, 7]
         reach(
             other, window, periods, adstock, saturation,
             carryover[channel], half[channel], slope[channel], peak[channel], other_share, other_by,
@@ -251,7 +254,7 @@ def log_posterior(position, gradient, revenue, spend, spent, baseline, baseline_
         lifted = 0.0
         for row in range(start, min(stop + periods, window)):
             lifted += share[channel, row] - other_share[row]
-        if not lifted > 0:
+        if not lifted / tests[test, 3] > 0:
             return -np.inf
         gap = np.log(brought[channel] * lifted / tests[test, 3]) - tests[test, 4]
         pull = gap / tests[test, 5] ** 2

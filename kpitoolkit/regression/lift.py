@@ -7,6 +7,10 @@ without limit: such a test weighs less and less. At a bound of zero or below the
 nothing. An approximation by the error over the estimate (the delta method) would instead exclude, with much confidence,
 returns near zero that the test allows. So such a test is left out of the fit, in words, and compared with the model on
 its own scale.
+
+What is measured is the revenue that two amounts of the channel's spend in the same days bring more or less than one
+another, over their difference: the spend that the data show, and the one that the test compares it with (none, unless
+stated). Halved, doubled and switched off everywhere are such differences, and their return is not that of all spend.
 """
 
 from dataclasses import dataclass, replace
@@ -21,13 +25,16 @@ from kpitoolkit.errors import Faults, suggest
 from kpitoolkit.regression import transforms
 from kpitoolkit.regression.estimate import draft
 from kpitoolkit.regression.posterior import Posterior, ceiling, interval, point, reached
+from kpitoolkit.regression.problem import LIFT_TESTS, instead
 
 LEVEL = 0.90
 FAR_APART = 2.0  # combined standard deviations
 MOST_OF = {"week": 4, "quarter": 46}  # days: a period in which the test ran as long is one of the test's
-POSITIONS = ["channel", "first", "last", "iroas", "log_sd"]
+SAME = 0.1  # of the spend shown: a smaller difference is lost in how spend is spread over periods
+MOST, LEAST = 10.0, 0.01  # times the highest and the usual spend that the data show: beyond, another unit of money
 NEEDED = ["channel", "first_day", "last_day", "iroas", "low", "high"]
-COLUMNS = [*NEEDED, "level", "source", "status", "first", "last", "sd", "log_sd", "unfinished"]
+STATED = [*NEEDED, "compared_spend_cents", "level", "source"]
+COLUMNS = [*STATED, "status", "first", "last", "shown", "compared", "sd", "log_sd", "unfinished"]
 COMPARED = ("entered", "not_positive")
 
 
@@ -38,18 +45,19 @@ class LiftTests:
     Attributes
     ----------
     table : DataFrame
-        channel, first_day, last_day, iroas, low, high, level, source; status: `entered`, or why a test is left out
-        (`outside_window`, `partly_outside`, `too_short`, `not_spent`, `constant`, `not_positive`); first, last: its
-        periods as rows of the window; sd, log_sd: standard errors of iROAS and of its log; unfinished: periods of
-        carry-over after the window's end.
+        channel, first_day, last_day, iroas, low, high, compared_spend_cents, level, source; status: `entered`, or why a
+        test is left out (`outside_window`, `partly_outside`, `too_short`, `not_spent`, `constant`, `not_changed`,
+        `far_above`, `far_below`, `not_positive`); first, last: its periods as rows of the window; shown, compared:
+        their spend, currency, as the data show it and as the test compares it with; sd, log_sd: standard errors of
+        iROAS and of its log; unfinished: periods of carry-over after the window's end.
     """
 
     table: pd.DataFrame
 
     @property
     def entered(self) -> pd.DataFrame:
-        """What a `Problem` takes: channel, first, last, iroas, log_sd."""
-        return self.table.loc[self.table["status"] == "entered", POSITIONS].reset_index(drop=True)
+        """What a `Problem` takes: channel, first, last, compared, iroas, log_sd."""
+        return self.table.loc[self.table["status"] == "entered", LIFT_TESTS].reset_index(drop=True)
 
     def findings(self, language: str = "en") -> list[str]:
         """Say which tests enter the model, and of each other one why it does not."""
@@ -62,7 +70,20 @@ class LiftTests:
             "too_short": _("{test} covers no period by more than half and is left out."),
             "not_spent": _(
                 "{test} is left out: the data show no spend on {channel} in its weeks, so there is nothing to compare. "
-                "Check the days and the export."
+                "Check the days and the export. Where the channel was switched off on purpose, state in compared_spend "
+                "what it would have spent."
+            ),
+            "not_changed": _(
+                "{test} is left out: it compares with {share} of the spend that the data show on {channel}, so there "
+                "is next to nothing to compare. State in compared_spend what was spent where the test did otherwise."
+            ),
+            "far_above": _(
+                "{test} is left out: it compares with more than {most} times the highest spend on {channel} that the "
+                "data show for as long. Check the currency of compared_spend, and that it is not in cents."
+            ),
+            "far_below": _(
+                "{test} is left out: it compares with less than {least} of the usual spend on {channel}. Check that "
+                "compared_spend is not in thousands, or state 0 where nothing was spent."
             ),
             "constant": _("{test} is left out: spend on {channel} never changes, and the model has no return for it."),
             "not_positive": _(
@@ -74,8 +95,7 @@ class LiftTests:
         entered = self.table[self.table["status"] == "entered"]
         said = []
         if len(entered):
-            each = _("{channel} from {first} to {last}, {iroas} ({low} to {high})")
-            told = [each.format(**_words(test, language)) for test in entered.itertuples()]
+            told = [_told(test, language) for test in entered.itertuples()]
             said.append(
                 text.plural(
                     language,
@@ -87,6 +107,7 @@ class LiftTests:
             )
         for test in self.table.itertuples():
             words = _words(test, language)
+            words |= {"most": text.number(MOST, language), "least": text.percent(LEAST, language, 0)}
             words["test"] = _("The lift test of {channel} from {first} to {last}").format(**words)
             if test.status != "entered":
                 said.append(why[test.status].format(**words))
@@ -107,7 +128,8 @@ def checked(
     Parameters
     ----------
     rows : DataFrame
-        One unit's rows of the table `lift_tests`.
+        One unit's rows of the table `lift_tests`. Where a test does not cover whole periods, its `compared_spend_cents`
+        is scaled from its days to theirs.
     frame : DataFrame
         Index: last day of each period; the channels' spend; a column `carry_in`, where there is one, marks the rows
         before the window.
@@ -134,14 +156,15 @@ def checked(
     >>> row = {"channel": "tv", "first_day": "2025-01-27", "last_day": "2025-02-23", "iroas": 2.0, "low": 1, "high": 4}
     >>> found = checked(pd.DataFrame([row]), frame, ["tv"], "week")
     >>> found.entered.round(3).values.tolist()
-    [['tv', 4, 7, 2.0, 0.421]]
+    [['tv', 4, 7, 0.0, 2.0, 0.421]]
     """
     if not len(rows):
         return none()
-    table = rows.reindex(columns=[*NEEDED, "level", "source"]).reset_index(drop=True)
+    table = rows.reindex(columns=STATED).reset_index(drop=True)
     for day in ("first_day", "last_day"):
         table[day] = pd.to_datetime(table[day])
     table["level"] = table["level"].astype(float).fillna(LEVEL)
+    table["compared_spend_cents"] = table["compared_spend_cents"].astype(float).fillna(0.0)
     faults = [fault for test in table.itertuples() for fault in _contradictions(test)]
     if faults:
         raise Faults("lift_tests", faults)
@@ -161,6 +184,13 @@ def checked(
     if faults:
         raise Faults("lift_tests", faults)
     spend = frame[list(channels)].astype(float)
+    table["shown"], table["compared"] = np.nan, np.nan
+    for at, test in enumerate(table.itertuples()):
+        if test.status == "placed":
+            days = (ends[test.last] - starts[test.first]).days + 1
+            ran = (test.last_day - test.first_day).days + 1
+            table.loc[at, "shown"] = spend[test.channel].iloc[-window:].iloc[test.first : test.last + 1].sum()
+            table.loc[at, "compared"] = test.compared_spend_cents / 100 * (days / ran)
     table["status"] = [_status(test, spend, window) for test in table.itertuples()]
     width = 2 * stats.norm.ppf(0.5 + table["level"] / 2)
     table["sd"] = (table["high"] - table["low"]) / width
@@ -176,16 +206,17 @@ def none() -> LiftTests:
 
 
 def modelled(post: Posterior, placed: pd.DataFrame) -> np.ndarray:
-    """Return the iROAS of the spend of some periods, as modelled, by draw.
+    """Return the iROAS of the spend of some periods, or of a change of it, as modelled, by draw.
 
-    Modelled revenue with all spend, less modelled revenue without the channel's spend of the periods `first` to `last`,
-    up to the period in which their carry-over ends (or the window does), over that spend.
+    Modelled revenue with all spend, less modelled revenue with the channel's spend of the periods `first` to `last` as
+    compared, up to the period in which their carry-over ends (or the window does), over the difference in spend.
 
     Parameters
     ----------
     post : Posterior
     placed : DataFrame
-        channel (one of the problem's), first, last (rows of the window).
+        channel (one of the problem's), first, last (rows of the window), compared (currency, in these periods: 0 for
+        none).
 
     Returns
     -------
@@ -197,11 +228,11 @@ def modelled(post: Posterior, placed: pd.DataFrame) -> np.ndarray:
     for at, test in enumerate(placed.itertuples()):
         place = given.channels.index(test.channel)
         own = slice(before + test.first, before + test.last + 1)
-        without = given.spend.copy()
-        without[own, place] = 0.0
-        lost = (post.share - reached(post, without))[:, test.first : test.last + given.periods, place].sum(axis=1)
-        spent = given.spend[own, place].sum() * given.mean_active[place]
-        found[:, at] = tops[:, place] * lost / spent
+        other = given.spend.copy()
+        change, factor, level = instead(given, test)
+        other[own, place] = factor * other[own, place] + level
+        lost = (post.share - reached(post, other))[:, test.first : test.last + given.periods, place].sum(axis=1)
+        found[:, at] = tops[:, place] * lost / change
     return found
 
 
@@ -215,7 +246,7 @@ class Comparison:
         channel, first_day, last_day; tested, tested_low, tested_high, level: what the test states; without_test,
         without_test_low, without_test_high: iROAS of the same periods as modelled without any test, with its 90%
         interval; apart: how far, in combined standard deviations; verdict: `agree`, or `conflict` beyond two; status:
-        `entered` or `not_positive`.
+        `entered` or `not_positive`; compared: the spend that the test compares with, currency.
     """
 
     table: pd.DataFrame
@@ -223,7 +254,7 @@ class Comparison:
     @property
     def shown(self) -> pd.DataFrame:
         """The table as pages show it."""
-        return self.table.drop(columns=["level", "status"])
+        return self.table.drop(columns=["level", "status", "compared"])
 
     def findings(self, language: str = "en") -> list[str]:
         """Say of each test whether the model without it agrees; conflicts first."""
@@ -253,10 +284,12 @@ class Comparison:
             ),
         }
         order = self.table.sort_values("verdict", key=lambda verdicts: verdicts != "conflict", kind="stable")
-        return [
-            sentences[test.verdict, test.status].format(**_words(test, language), **_figures(test, language))
-            for test in order.itertuples()
-        ]
+        change = _("Both are returns on the spend by which the two worlds of the test differ, not on all of it.")
+        said = []
+        for test in order.itertuples():
+            sentence = sentences[test.verdict, test.status].format(**_words(test, language), **_figures(test, language))
+            said.append(f"{sentence} {change}" if test.compared else sentence)
+        return said
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw each test's iROAS and interval above the model's without the test; conflicts in the tone of a loss."""
@@ -304,7 +337,7 @@ def conflicts(post: Posterior, given: LiftTests) -> Comparison:
     table = given.table[given.table["status"].isin(COMPARED) & given.table["channel"].isin(post.problem.channels)]
     table = table.reset_index(drop=True)
     draws = modelled(post, table)
-    columns = ["channel", "first_day", "last_day", "iroas", "low", "high", "level", "status"]
+    columns = ["channel", "first_day", "last_day", "iroas", "low", "high", "level", "status", "compared"]
     names = {"iroas": "tested", "low": "tested_low", "high": "tested_high"}
     found = table[columns].rename(columns=names)
     found["without_test"], (found["without_test_low"], found["without_test_high"]) = point(draws), interval(draws)
@@ -319,7 +352,7 @@ def conflicts(post: Posterior, given: LiftTests) -> Comparison:
         "without_test_low",
         "without_test_high",
     ]
-    return Comparison(found[[*shown, "apart", "verdict", "level", "status"]])
+    return Comparison(found[[*shown, "apart", "verdict", "level", "status", "compared"]])
 
 
 def beside(post: Posterior | None, given: LiftTests, *, seed: int = 0) -> Comparison:
@@ -335,7 +368,7 @@ def beside(post: Posterior | None, given: LiftTests, *, seed: int = 0) -> Compar
     """
     if post is None or not len(given.table):
         columns = ["channel", "first_day", "last_day", "tested", "tested_low", "tested_high", "without_test"]
-        columns += ["without_test_low", "without_test_high", "apart", "verdict", "level", "status"]
+        columns += ["without_test_low", "without_test_high", "apart", "verdict", "level", "status", "compared"]
         return Comparison(pd.DataFrame(columns=columns))
     untested = replace(post.problem, lift_tests=post.problem.lift_tests.iloc[:0])
     return conflicts(draft(untested, seed), given)
@@ -358,6 +391,8 @@ def _contradictions(test) -> list[str]:
         said.append("it ends before it starts. Exchange first_day and last_day")
     if not 0.5 <= test.level < 1:
         said.append(f"level {test.level:g} is not that of an interval. Write 0.9 for 90%")
+    if not 0 <= test.compared_spend_cents < np.inf:
+        said.append("compared_spend must be an amount from 0. Leave it empty where the test compares with no spend")
     if test.low >= test.high:
         said.append(f"low {test.low:g} is not below high {test.high:g}. State the bounds of its interval")
     elif not test.low <= test.iroas <= test.high:
@@ -381,12 +416,23 @@ def _placed(test, starts: pd.DatetimeIndex, ends: pd.DatetimeIndex, most: int) -
 def _status(test, spend: pd.DataFrame, window: int) -> str:
     if test.status != "placed":
         return test.status
-    own = spend[test.channel]
-    if not own.iloc[len(own) - window :].iloc[test.first : test.last + 1].any():
+    own, count = spend[test.channel].to_numpy(), test.last - test.first + 1
+    if not (test.shown or test.compared):
         return "not_spent"
     if not transforms.standardise(own).any():
         return "constant"
+    if abs(test.compared - test.shown) < SAME * test.shown:
+        return "not_changed"
+    if test.compared > MOST * _highest(own, count):
+        return "far_above"
+    if 0 < test.compared < LEAST * (test.shown or count * transforms.mean_active(own)):
+        return "far_below"
     return "entered" if test.low > 0 else "not_positive"
+
+
+def _highest(spend: np.ndarray, count: int) -> float:
+    """Highest spend of so many periods on end."""
+    return float(np.convolve(spend, np.ones(count), "valid").max())
 
 
 def _overlapping(table: pd.DataFrame) -> list[str]:
@@ -408,11 +454,28 @@ def _named(test) -> str:
     return f"{test.channel} {' to '.join(days)}"
 
 
+def _told(test, language: str) -> str:
+    """Name a test with its figures, and what it compares with where that is not nothing."""
+    _ = text.translator(language)
+    sentence = _("{channel} from {first} to {last}, {iroas} ({low} to {high})")
+    if test.compared and test.shown:
+        sentence = _(
+            "{channel} from {first} to {last}, {iroas} ({low} to {high}), compared with {share} of the spend shown"
+        )
+    elif test.compared:
+        sentence = _(
+            "{channel} from {first} to {last}, {iroas} ({low} to {high}), switched off and compared with spend as usual"
+        )
+    return sentence.format(**_words(test, language))
+
+
 def _words(test, language: str) -> dict[str, str]:
     said = {"channel": text.label(test.channel, language)}
     said |= {"first": text.date(test.first_day, language), "last": text.date(test.last_day, language)}
     figures = {name: getattr(test, name) for name in ("iroas", "low", "high") if hasattr(test, name)}
-    return said | {name: text.number(float(value), language, 2) for name, value in figures.items()}
+    said |= {name: text.number(float(value), language, 2) for name, value in figures.items()}
+    share = test.compared / test.shown if getattr(test, "shown", 0) > 0 else np.nan
+    return said | {"share": text.percent(share, language, 0)}
 
 
 def _figures(test, language: str) -> dict[str, str]:

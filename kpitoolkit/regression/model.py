@@ -179,7 +179,7 @@ def fit(
         "auto" takes the one of higher evidence (`estimate.chosen`).
     saturation : {"hill", "logistic"}
     lift_tests : DataFrame, optional
-        Experiments that enter the model: channel, first, last (rows of the window), iroas, log_sd
+        Experiments that enter the model: channel, first, last (rows of the window), compared (currency), iroas, log_sd
         (`lift.LiftTests.entered`).
     seed : int
         The same seed gives the same digits.

@@ -12,7 +12,7 @@ from kpitoolkit.regression.priors import Prior, Priors, prior_of
 
 ADSTOCKS = ("geometric", "delayed")
 SATURATIONS = ("hill", "logistic")
-LIFT_TESTS = ["channel", "first", "last", "iroas", "log_sd"]
+LIFT_TESTS = ["channel", "first", "last", "compared", "iroas", "log_sd"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,8 @@ class Problem:
     periods : int
         How many periods a spend lasts.
     lift_tests : DataFrame
-        channel, first, last (rows of the window), iroas, log_sd.
+        channel, first, last (rows of the window), compared (currency: what the test compares the spend of these periods
+        with), iroas, log_sd.
     """
 
     channels: tuple[str, ...]
@@ -84,13 +85,11 @@ class Problem:
 
     def _tests(self) -> np.ndarray:
         rows = []
-        before = len(self.spend) - self.window
         for test in self.lift_tests.itertuples():
-            place = self.channels.index(test.channel)
-            own = self.spend[before + test.first : before + test.last + 1, place].sum()
-            spent = own * self.mean_active[place] / self.scale
-            rows.append([place, test.first, test.last, spent, np.log(test.iroas), test.log_sd])
-        return np.array(rows, dtype=float).reshape(-1, 6)
+            change, factor, level = instead(self, test)
+            place, spent = self.channels.index(test.channel), change / self.scale
+            rows.append([place, test.first, test.last, spent, np.log(test.iroas), test.log_sd, factor, level])
+        return np.array(rows, dtype=float).reshape(-1, 8)
 
 
 def problem(
@@ -120,7 +119,8 @@ def problem(
     adstock : {"geometric", "delayed"}
     saturation : {"hill", "logistic"}
     lift_tests : DataFrame, optional
-        channel, first, last (rows of the window), iroas, log_sd; only those of `channels` are used.
+        channel, first, last (rows of the window), compared (currency; 0 where the column is absent), iroas, log_sd;
+        only those of `channels` are used.
 
     Returns
     -------
@@ -129,7 +129,8 @@ def problem(
     Raises
     ------
     Faults
-        On an unknown adstock or saturation, or a prior for a channel that the data lack.
+        On an unknown adstock or saturation, a prior for a channel that the data lack, or a lift test that compares
+        spend with the same spend.
 
     Examples
     --------
@@ -157,9 +158,10 @@ def problem(
     baseline = transforms.baseline_design(inside.index, frequency, inside[list(controls)])
     stated = priors or Priors()
     tests = pd.DataFrame(columns=LIFT_TESTS) if lift_tests is None else lift_tests
+    tests = tests.assign(compared=tests["compared"].astype(float) if "compared" in tests else 0.0)
     tests = tests.loc[tests["channel"].isin(channels), LIFT_TESTS].reset_index(drop=True)
     prior = prior_of(stated, channels, spent, window, list(baseline.columns), adstock, saturation, frequency)
-    return Problem(
+    found = Problem(
         channels=channels,
         period_end=pd.DatetimeIndex(inside.index),
         revenue=inside["revenue"].to_numpy(dtype=float) / scale,
@@ -176,6 +178,38 @@ def problem(
         prior=prior,
         lift_tests=tests,
     )
+    faults = [
+        f"{test.channel}, periods {test.first} to {test.last}: its spend is compared with the same spend. Leave it out"
+        for test in tests.itertuples()
+        if instead(found, test)[0] == 0
+    ]
+    if faults:
+        raise Faults("lift_tests", faults)
+    return found
+
+
+def instead(given: Problem, test) -> tuple[float, float, float]:
+    """Return what spend a test compares with: that of its periods times a factor, plus a level in each.
+
+    In proportion to what the data show; evenly where they show none.
+
+    Parameters
+    ----------
+    given : Problem
+    test : row with channel, first, last, compared
+
+    Returns
+    -------
+    float, float, float
+        Spend shown less spend compared with, in currency; the factor; the level, in multiples of the channel's mean
+        active spend.
+    """
+    place, before = given.channels.index(test.channel), len(given.spend) - given.window
+    unit = given.mean_active[place]
+    shown = given.spend[before + test.first : before + test.last + 1, place].sum() * unit
+    if shown > 0:
+        return shown - test.compared, test.compared / shown, 0.0
+    return -test.compared, 0.0, test.compared / unit / (test.last - test.first + 1)
 
 
 def believed(given: Problem, stated: Priors) -> Problem:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults
-from kpitoolkit.regression import charts, density, estimate, returns
+from kpitoolkit.regression import charts, density, estimate, lift, returns
 from kpitoolkit.regression import posterior as posteriors
 from kpitoolkit.regression.posterior import Posterior
 
@@ -175,22 +175,9 @@ def _measured_again(truths: Posterior, place: int, draw: np.random.Generator) ->
     if len(tests):
         one = {name: getattr(truths, name)[place : place + 1] for name in ("iroas", "carryover", "half_saturation")}
         one |= {name: getattr(truths, name)[place : place + 1] for name in ("slope", "peak")}
-        true = np.log([_lifted(replace(truths, **one), test) for test in tests.itertuples()])
+        true = np.log(np.maximum(lift.modelled(replace(truths, **one), tests)[0], density.SMALLEST_PRESSURE))
         tests["iroas"] = np.exp(true + tests["log_sd"].to_numpy(dtype=float) * draw.standard_normal(len(tests)))
     return tests
-
-
-def _lifted(one: Posterior, test) -> float:
-    """Return what a test measures: revenue that its spend brought, per unit of it, until its carry-over ended."""
-    given = one.problem
-    column, before = given.channels.index(test.channel), len(given.spend) - given.window
-    other = given.spend.copy()
-    rows = slice(before + test.first, before + test.last + 1)
-    spent = other[rows, column].sum() * given.mean_active[column]
-    other[rows, column] = 0.0
-    last = min(test.last + given.periods, given.window)
-    gone = (one.share - posteriors.reached(one, other))[0, test.first : last, column].sum()
-    return max(float(posteriors.ceiling(one)[0, column] * gone / spent), density.SMALLEST_PRESSURE)
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -258,7 +258,9 @@ def fingerprint(given: Problem) -> str:
     found = hashlib.sha256(json.dumps([given.channels, list(given.baseline.columns)]).encode())
     scales = np.log(np.r_[given.scale, given.mean_active])
     tests = given.lift_tests[["first", "last", "iroas", "log_sd"]].to_numpy(dtype=float)
-    for part in (given.revenue, given.spend, given.baseline.to_numpy(dtype=float), scales, tests):
+    compared = given.lift_tests["compared"].to_numpy(dtype=float) / given.scale
+    compared = compared if compared.any() else compared[:0]  # tests against no spend: as they always were
+    for part in (given.revenue, given.spend, given.baseline.to_numpy(dtype=float), scales, tests, compared):
         found.update((np.round(part, 9) + 0.0).tobytes())
     return found.hexdigest()
 

@@ -1,5 +1,7 @@
 """The log posterior against other ways of writing it, and its gradient against differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,9 +24,12 @@ def made(adstock="geometric", saturation="hill", seed=0, tests=False):
     frame["tv"] = draw.uniform(10, 90, ROWS) * (draw.random(ROWS) < 0.5)
     frame["search"] = draw.uniform(20, 60, ROWS)
     frame["price"] = draw.normal(size=ROWS)
-    lift = pd.DataFrame(
-        {"channel": ["tv", "search"], "first": [4, 22], "last": [9, 29], "iroas": [1.5, 0.8], "log_sd": [0.2, 0.4]}
-    )
+    frame.iloc[ROWS - WEEKS + 12 : ROWS - WEEKS + 16, frame.columns.get_loc("tv")] = 0.0
+    # against no spend; against twice what was spent; halved; switched off everywhere and compared with what was usual
+    shown = frame.iloc[-WEEKS:]
+    compared = [0.0, 2 * shown["search"].iloc[22:30].sum(), 0.5 * shown["search"].iloc[2:6].sum(), 180.0]
+    lift = pd.DataFrame({"channel": ["tv", "search", "search", "tv"], "first": [4, 22, 2, 12], "last": [9, 29, 5, 15]})
+    lift = lift.assign(compared=compared, iroas=[1.5, 0.8, 1.2, 2.0], log_sd=[0.2, 0.4, 0.3, 0.25])
     stated = {"adstock": adstock, "saturation": saturation, "lift_tests": lift if tests else None}
     return problem(frame, ["tv", "search"], ["price"], window=WEEKS, **stated)
 
@@ -87,7 +92,9 @@ def test_a_lift_test_adds_its_gaussian_on_the_return_of_its_weeks():
         shape = expit(position[count + c]), np.exp(position[2 * count + c])
         whole = found.spend[:, c]
         other = whole.copy()
-        other[ROWS - WEEKS + test.first : ROWS - WEEKS + test.last + 1] = 0
+        own = other[ROWS - WEEKS + test.first : ROWS - WEEKS + test.last + 1]
+        compared = test.compared / found.mean_active[c]
+        own[:] = own / own.sum() * compared if own.any() else compared / len(own)
         slope = np.exp(position[3 * count + c])
         reach = [
             transforms.saturate(transforms.adstock(each, shape[0]), shape[1], slope)[-WEEKS:] for each in (whole, other)
@@ -96,6 +103,7 @@ def test_a_lift_test_adds_its_gaussian_on_the_return_of_its_weeks():
         lasting = slice(test.first, test.last + 13)
         lifted = ceiling * (reach[0] - reach[1])[lasting].sum()
         spent = (whole - other).sum() * found.mean_active[c] / found.scale
+        assert lifted * spent > 0
         expected -= 0.5 * ((np.log(lifted / spent) - np.log(test.iroas)) / test.log_sd) ** 2
     assert height(found, position) - height(untested, position) == pytest.approx(expected, rel=1e-3)
 
@@ -110,6 +118,28 @@ def test_density_does_not_know_the_currency(seed):
     other = problem(frame * 137.5, ["tv"], window=WEEKS)
     position = one.prior.mean + 0.3 * draw.standard_normal(len(one.prior.mean))
     assert height(one, position) == pytest.approx(height(other, position), rel=1e-9)
+
+
+@pytest.mark.parametrize("adstock", ADSTOCKS)
+@pytest.mark.parametrize("place", range(4))
+def test_each_lift_test_alone_has_a_gradient(adstock, place):
+    """As sure as can be, so that no other part of the density hides an error of its own."""
+    found = made(adstock, tests=True)
+    sure = found.lift_tests.iloc[[place]].assign(log_sd=0.01).reset_index(drop=True)
+    found, untested = replace(found, lift_tests=sure), made(adstock)
+    position = found.prior.mean + 0.2 * np.random.default_rng(place).standard_normal(len(found.prior.mean))
+    gradient, other = np.empty(len(position)), np.empty(len(position))
+    density.log_posterior(position, gradient, *found.arrays())
+    density.log_posterior(position, other, *untested.arrays())
+    slopes = np.zeros(len(position))
+    for at in range(len(position)):
+        step = np.zeros(len(position))
+        step[at] = 1e-6
+        ends = [height(found, each) - height(untested, each) for each in (position + step, position - step)]
+        slopes[at] = (ends[0] - ends[1]) / 2e-6
+    channel = found.channels.index(sure["channel"].iloc[0])
+    assert gradient - other == pytest.approx(slopes, rel=1e-4, abs=1e-3 * np.abs(slopes).max())
+    assert (np.abs(slopes[channel:-2:2]) > 1).all() and slopes[1 - channel :: 2][:3] == pytest.approx(0, abs=1e-3)
 
 
 def test_far_away_is_impossible_and_not_an_error():

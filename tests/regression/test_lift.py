@@ -135,6 +135,80 @@ def test_weeks_without_spend_have_nothing_to_compare():
     assert found.table["status"].tolist() == ["not_spent"] and "no spend on TV" in found.findings("en")[0]
 
 
+SHOWN = float(frame().loc["2026-01-05":"2026-03-01", "search"].sum())
+
+
+def test_spend_compared_with_by_hand():
+    """Empty is none, cents become currency, and the words say what is compared with what."""
+    found = checked(row(compared_spend_cents=round(SHOWN * 200)), row(channel="tv", compared_spend_cents=None))
+    assert found.entered["compared"].tolist() == pytest.approx([2 * SHOWN, 0.0], abs=0.01)
+    assert found.table["shown"].iloc[0] == pytest.approx(SHOWN)
+    said = found.findings("en")[0]
+    assert said == (
+        "2 lift tests enter the model: search from 5 Jan 2026 to 1 Mar 2026, 2.00 (1.50 to 2.60), compared with 200% "
+        "of the spend shown; TV from 5 Jan 2026 to 1 Mar 2026, 2.00 (1.50 to 2.60)."
+    )
+    again = lift.checked(found.table, frame(), CHANNELS, "week")  # as the bridge from last quarter does
+    pd.testing.assert_frame_equal(again.table, found.table)
+
+
+@pytest.mark.parametrize(("first_day", "days"), [("2026-01-08", 53), ("2026-01-09", 52), ("2026-01-03", 58)])
+def test_spend_of_the_tests_days_is_scaled_to_its_periods(first_day, days):
+    """Days that do not fill their weeks, and weeks that are shown whole: both worlds must hold the same days."""
+    test = checked(row(first_day=first_day, compared_spend_cents=100 * days)).table.iloc[0]
+    assert test["compared"] == pytest.approx(7 * (test["last"] - test["first"] + 1))
+
+
+def test_a_channel_switched_off_everywhere_is_compared_with_its_usual_spend():
+    data = frame()
+    data.loc["2026-01-01":"2026-03-02", "tv"] = 0
+    found = lift.checked(pd.DataFrame([row(channel="tv", compared_spend_cents=50_000)]), data, CHANNELS, "week")
+    assert found.table["status"].tolist() == ["entered"] and found.entered["compared"].tolist() == [500.0]
+    assert found.findings("en")[0].endswith("(1.50 to 2.60), switched off and compared with spend as usual.")
+
+
+@pytest.mark.parametrize(
+    ("times", "status", "said"),
+    [
+        (1.0, "not_changed", "it compares with 100% of the spend that the data show on search"),
+        (0.91, "not_changed", "it compares with 91% of the spend"),
+        (1.09, "not_changed", "next to nothing to compare"),
+        (0.89, "entered", "compared with 89% of the spend shown"),
+        (1.11, "entered", "compared with 111% of the spend shown"),
+        (0.011, "entered", "compared with 1% of the spend shown"),
+        (0.002, "far_below", "with less than 1% of the usual spend on search. Check that compared_spend is"),
+        (2000.0, "far_above", "with more than 10 times the highest spend on search that the data show for as long"),
+    ],
+)
+def test_comparisons_that_say_nothing_are_left_out_in_words(times, status, said):
+    found = checked(row(compared_spend_cents=round(times * SHOWN * 100)))
+    assert found.table["status"].tolist() == [status]
+    assert len(found.findings("en")) == 1 and said in found.findings("en")[0]
+    assert len(found.findings("it")) == 1
+
+
+@pytest.mark.parametrize("stated", [-1, np.inf])
+def test_an_amount_that_cannot_be_spent_is_a_fault(stated):
+    with pytest.raises(Faults, match="compared_spend must be an amount from 0"):
+        checked(row(compared_spend_cents=stated))
+
+
+@pytest.mark.parametrize(
+    ("stated", "compared"), [("1234.50", 1234.5), ("", 0.0), ("0", 0.0), (None, 0.0), ("-1.00", None), ("lots", None)]
+)
+def test_a_file_states_the_spend_compared_with(tmp_path, stated, compared):
+    """From a column that may be empty or absent to the model's terms."""
+    columns = {name: value for name, value in row().items()} | ({} if stated is None else {"compared_spend": stated})
+    (tmp_path / "tests.csv").write_text(f"{','.join(columns)}\n{','.join(str(each) for each in columns.values())}\n")
+    place = tables.Workspace("c", "it", "it", {"lift_tests": {"file": "tests.csv"}}, tmp_path, tmp_path, tmp_path)
+    if compared is None:
+        with pytest.raises(Faults, match="column 'compared_spend'"):
+            tables.read(place, ["lift_tests"])
+        return
+    found = lift.checked(tables.read(place, ["lift_tests"])["lift_tests"], frame(), CHANNELS, "week")
+    assert found.entered["compared"].tolist() == [compared]
+
+
 def test_a_carry_over_that_the_window_cuts_is_said():
     found = checked(row(first_day="2026-06-01", last_day="2026-09-27"))
     assert found.table["unfinished"].tolist() == [12]
@@ -203,17 +277,22 @@ def test_the_log_scale_never_narrows_a_symmetric_interval(iroas, half):
     st.lists(st.floats(0.6, 2), min_size=2, max_size=2),
     st.integers(0, 90),
     st.integers(1, 13),
+    st.sampled_from([(1, 0.0), (1, 0.5), (1, 2.0), (1, 7.0), (0, 0.5), (0, 1.0)]),
 )
 @settings(max_examples=25, deadline=None)
-def test_modelled_is_revenue_with_the_spend_less_revenue_without_it(carryover, half, slope, first, length):
+def test_modelled_is_revenue_with_the_spend_less_revenue_without_it(carryover, half, slope, first, length, worlds):
     """A second way: numpy's adstock and Hill curve, in currency."""
-    data, iroas = frame(), [3.0, 2.0]
-    post = one_draw(problem_with(), iroas=iroas, carryover=carryover, half_saturation=half, slope=slope)
+    data, (shown, times) = frame(), worlds
+    shapes = {"iroas": [3.0, 2.0], "carryover": carryover, "half_saturation": half, "slope": slope}
     placed = pd.DataFrame({"channel": ["search"], "first": [first], "last": [first + length - 1]})
+    placed["compared"] = compared = times * data["search"].iloc[CARRIED:].iloc[first : first + length].sum()
+    data.iloc[CARRIED + first : CARRIED + first + length, data.columns.get_loc("search")] *= shown
+    post = one_draw(problem_with(data=data), **shapes)
     spend = data["search"].to_numpy()
     scale = transforms.mean_active(spend[CARRIED:])
     gone = spend.copy()
-    gone[CARRIED + first : CARRIED + first + length] = 0
+    own = gone[CARRIED + first : CARRIED + first + length]
+    own[:] = own * compared / own.sum() if shown else compared / length
     curve, other = (
         transforms.saturate(transforms.adstock(each / scale, carryover[1]), half[1], slope[1])[CARRIED:]
         for each in (spend, gone)
@@ -228,14 +307,16 @@ def test_a_test_of_the_whole_window_measures_the_channels_iroas():
     data.loc[data["carry_in"], "search"] = 0.0
     shapes = {"iroas": [3.0, 2.0], "carryover": [0.5, 0.3], "half_saturation": [2.0, 1.0]}
     post = one_draw(problem_with(data=data), **shapes)
-    placed = pd.DataFrame({"channel": ["search"], "first": [0], "last": [WEEKS - 1]})
+    placed = pd.DataFrame({"channel": ["search"], "first": [0], "last": [WEEKS - 1], "compared": [0.0]})
     assert lift.modelled(post, placed)[0, 0] == pytest.approx(2.0, rel=1e-4)
 
 
 def test_the_fit_weighs_a_test_by_the_same_definition():
     """The log posterior with a test, less that without it, is the Gaussian of log modelled around log tested."""
-    found = checked(row(), row(channel="tv", iroas=1.0, low=0.5, high=2.5))
+    doubled = row(first_day="2025-03-03", last_day="2025-04-06", compared_spend_cents=120_000)
+    found = checked(row(), row(channel="tv", iroas=1.0, low=0.5, high=2.5, compared_spend_cents=20_000), doubled)
     with_tests, plain = problem_with(found), problem_with()
+    assert len(with_tests.lift_tests) == 3
     mean = plain.prior.mean + 0.3
     values = []
     for each in (with_tests, plain):
@@ -274,6 +355,25 @@ def test_a_test_pulls_the_model_and_narrows_it(without):
     assert abs(modelled.mean() - np.log(2.0)) < abs(
         np.log(lift.modelled(without, found.entered)[:, 0]).mean() - np.log(2.0)
     )
+
+
+def test_a_test_of_the_margin_is_compared_at_the_margin(without):
+    """Of a concave channel more spend brings less: the same figure may agree with one comparison and not another."""
+    same = row(compared_spend_cents=round(SHOWN * 300), iroas=2.0, low=1.99, high=2.01)
+    found = checked(same)
+    both = pd.concat([found.entered, found.entered.assign(compared=0.0)], ignore_index=True)
+    margin, average = np.log(lift.modelled(without, both)).mean(axis=0)
+    assert margin < average
+    compared = lift.conflicts(without, found)
+    assert np.log(compared.table["without_test"].iloc[0]) == pytest.approx(margin, abs=0.05)
+    assert compared.findings("en")[0].endswith("by which the two worlds of the test differ, not on all of it.")
+    assert not lift.conflicts(without, checked(row())).findings("en")[0].endswith("not on all of it.")
+
+
+def test_a_problem_refuses_spend_compared_with_itself():
+    test = checked(row()).entered.assign(compared=SHOWN)
+    with pytest.raises(Faults, match="search, periods 66 to 73: its spend is compared with the same spend"):
+        problem(frame(), ["tv", "search"], (), "week", WEEKS, lift_tests=test)
 
 
 def test_agreement_and_conflict_are_told_in_words(without):

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from kpitoolkit import text
-from kpitoolkit.regression.returns import SHORTEST, VERDICTS
+from kpitoolkit.regression.returns import SHORTEST, VERDICTS, unusual_words
 
 
 def reason(key: str, **values) -> tuple[str, dict]:
@@ -79,22 +79,21 @@ def graded(regression, language: str = "en") -> str:
 
 def _why(regression, language: str) -> str:
     _ = text.translator(language)
+    revenue = regression.contributions["contribution"].sum()
     words = {
         "too_few_periods": _("{periods} weeks, where a verdict takes {shortest}")
         if regression.frequency == "week"
         else _("{periods} quarters, where a verdict takes {shortest}"),
         "not_fitted": _("no channel could be told from the baseline"),
         "chains_disagree": _("the sampler's chains do not agree (R-hat {r_hat})"),
-        "unusual_spend": _("spend is {spend_share} of revenue; check the currency and the unit of both first"),
+        "unusual_spend": unusual_words(regression.table["spend"].iloc[0] / revenue, language),
         "data_faint": _("the data have not halved what was unknown about all media together"),
         "data_silent": _("the data said next to nothing about all media together, and the figures lean on the prior"),
     }.get(regression.evidence.reason, "")
-    revenue = regression.contributions["contribution"].sum()
     return words.format(
         periods=text.number(regression.periods, language),
         shortest=text.number(SHORTEST[regression.frequency], language),
         r_hat=text.number(regression.table["r_hat"].iloc[0], language, 2),
-        spend_share=text.percent(regression.table["spend"].iloc[0] / revenue, language, 2),
     )
 
 

@@ -19,8 +19,8 @@ class Posterior:
     Attributes
     ----------
     problem : Problem
-    kind : {"draft", "published"}
-        Laplace's approximation, or a sampler that converged or says that it did not.
+    kind : {"draft", "short", "published"}
+        Laplace's approximation, a sampler's short walk, or a sampler that converged or says that it did not.
     iroas, carryover, half_saturation, slope, peak : array of shape (draws, channels)
         half_saturation in multiples of the mean active spend; slope 1 and peak 0 where the model has none.
     baseline : array of shape (draws, columns)

@@ -31,14 +31,27 @@ class Recovery:
         simulations end in a verdict; `not_decidable`).
     simulations : DataFrame
         simulation, channel, true, iroas, low, high, verdict.
+    published, draft : float
+        iROAS of all media together as published and as a draft has it, where the two lie far apart: then the refits are
+        short walks of the sampler. NaN where they are drafts.
+    spend_share : float
+        Spend over revenue, where no business has such a share and nothing was simulated; else NaN.
     """
 
     table: pd.DataFrame
     simulations: pd.DataFrame
+    published: float = np.nan
+    draft: float = np.nan
+    spend_share: float = np.nan
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw the median error by channel."""
-        title = text.translator(language)("How far estimates lie from the truth if the model is true (median, drafts)")
+        _ = text.translator(language)
+        title = (
+            _("How far estimates lie from the truth if the model is true (median, drafts)")
+            if np.isnan(self.draft)
+            else _("How far estimates lie from the truth if the model is true (median, short samples)")
+        )
         if not len(self.table):
             return charts.blank(ax, title, language)
         look = {"language": language, "title": title, "value_format": "percent"}
@@ -47,6 +60,9 @@ class Recovery:
     def findings(self, language: str = "en") -> list[str]:
         """Say how well each return would be known if the model were true, and what would stay undecided."""
         _ = text.translator(language)
+        if returns.unusual(self.spend_share):
+            why = returns.unusual_words(self.spend_share, language)
+            return [_("Nothing was simulated: {why}.").format(why=why)]
         if not len(self.table):
             return [_("Nothing was simulated: nothing could be modelled.")]
         total = self.table.iloc[0]
@@ -60,6 +76,13 @@ class Recovery:
                 covered=_of(total["covered"], total["simulations"], language),
             )
         ]
+        if np.isfinite(self.draft):
+            sentence = _(
+                "A draft does not describe what these data leave open ({draft} for all media together, where "
+                "{published} is published): each simulation was estimated by a short walk of the sampler."
+            )
+            figures = {"draft": self.draft, "published": self.published}
+            said.append(sentence.format(**{name: text.number(each, language, 2) for name, each in figures.items()}))
         sentences = {
             "decidable": _("A verdict would be reached more often than not for {channels}."),
             "not_decidable": _("Not decidable on these data, even if the model were true: {channels}."),
@@ -94,10 +117,12 @@ def recover(
     source: str = "posterior",
     seed: int = 0,
 ) -> Recovery:
-    """Simulate revenue from known returns on the unit's own spend, refit it by drafts, and compare.
+    """Simulate revenue from known returns on the unit's own spend, refit it, and compare.
 
     Each simulation takes one draw of every quantity, adds AR(1) errors of the drawn size and measures the lift tests
-    anew; the refit knows the prior and the simulated figures only.
+    anew; the refit knows the prior and the simulated figures only. It is a draft; where a draft of the unit's own data
+    lies far from what is published (`estimate.beside_draft`), a short walk of the sampler. Where spend beside revenue
+    looks like a wrong unit, nothing is simulated.
 
     Parameters
     ----------
@@ -119,7 +144,10 @@ def recover(
     names = ["simulation", "channel", "true", "iroas", "low", "high", "verdict", "right"]
     if post is None or not post.problem.channels:
         return Recovery(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names))
-    break_even, problem = 1 / contribution_margin_share, post.problem
+    share = returns.spend_share(post.problem)
+    if returns.unusual(share):
+        return Recovery(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names), spend_share=share)
+    break_even, problem, draft = 1 / contribution_margin_share, post.problem, estimate.beside_draft(post, seed)
     draw = np.random.default_rng(seed)
     truths = _truths(post, simulations, source, draw)
     media, baseline = posteriors.contributions(truths), posteriors.baseline(truths)
@@ -128,13 +156,14 @@ def recover(
         errors = autoregression(truths.autocorrelation[place], truths.noise[place], problem.window, draw)
         revenue = (media[place].sum(axis=1) + baseline[place]) / problem.scale + errors
         again = replace(problem, revenue=revenue, lift_tests=_measured_again(truths, place, draw))
-        found = returns.rows(estimate.draft(again, seed=seed, draws=DRAWS), break_even)
-        found = returns.judged(found, problem.window, problem.frequency)
+        refit = estimate.draft(again, seed, DRAWS) if np.isnan(draft) else estimate.short(again, seed)
+        found = returns.judged(returns.rows(refit, break_even), problem.window, problem.frequency)
         true = np.array([truths.total[place], *truths.iroas[place]])
         right = np.where(true > break_even, "above_break_even", "below_break_even") == found["verdict"]
         pieces.append(found.assign(simulation=place, true=true, right=right)[names])
     table = pd.concat(pieces, ignore_index=True)
-    return Recovery(_summary(table), table)
+    published = np.nan if np.isnan(draft) else float(post.total.mean())
+    return Recovery(_summary(table), table, published, draft)
 
 
 def autoregression(rho: float, noise: float, periods: int, draw: np.random.Generator) -> np.ndarray:

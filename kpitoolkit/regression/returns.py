@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from kpitoolkit import text
 from kpitoolkit.regression import posterior as posteriors
 from kpitoolkit.regression.posterior import INTERVAL, Posterior, interval, point
 from kpitoolkit.regression.priors import Prior, prior_table
+from kpitoolkit.regression.problem import Problem
 
 TOTAL = "total_media"
 SHORTEST = {"week": 104, "quarter": 16}
@@ -312,6 +314,30 @@ def judged(table: pd.DataFrame, periods: int, frequency: str, spend_share: float
     Spend as a share of revenue that no business has gives none: a unit or a currency is wrong more likely than true.
     """
     found = [verdict(row, periods, frequency) for row in table.itertuples()]
-    if spend_share and (spend_share < USUAL_SHARE[0] or spend_share > USUAL_SHARE[1]):
+    if unusual(spend_share):
         found = [said if said[0] == "not_spent" else ("insufficient_data", "unusual_spend") for said in found]
     return table.assign(verdict=[word for word, _why in found], verdict_reason=[why for _word, why in found])
+
+
+def spend_share(given: Problem) -> float:
+    """Return spend on the fitted channels over revenue, both of the window."""
+    return float(given.spent.sum() / given.revenue.sum())
+
+
+def unusual(share: float) -> bool:
+    """Return whether spend as a share of revenue is one that no business has; none at all is no such share.
+
+    Examples
+    --------
+    >>> unusual(0.1), unusual(0.0), unusual(1.2), unusual(0.0001)
+    (False, False, True, True)
+    """
+    return bool(share and (share < USUAL_SHARE[0] or share > USUAL_SHARE[1]))
+
+
+def unusual_words(share: float, language: str) -> str:
+    """Say what is wrong with such a share, as the end of a sentence."""
+    sentence = text.translator(language)(
+        "spend is {spend_share} of revenue; check the currency and the unit of both first"
+    )
+    return sentence.format(spend_share=text.percent(share, language, 2))

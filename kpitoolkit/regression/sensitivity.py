@@ -17,7 +17,6 @@ STATED = "stated_prior"
 COLUMNS = ["prior", "channel", "iroas", "low", "high", "probability_above_break_even", "shrinkage", "verdict"]
 DRAWS = 500
 NEGLIGIBLE = 1e-3
-FAR = 0.22  # of log iROAS: a quarter more or less
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,21 +32,34 @@ class Sensitivity:
         channel, verdict (under the stated prior), lowest, highest (iROAS over all priors), changes (how many other
         priors give another verdict), reversed (how many give the opposite one), answer (`holds`, `depends_on_prior`,
         `insufficient_data`: none under the stated prior).
-    published : float
-        iROAS of all media together as published; NaN where only a draft was made.
+    draft : float
+        iROAS of all media together as a draft under the stated prior has it, where that is far from what is published:
+        then the other priors are sampled by short walks and the stated one's figures are the published ones. NaN where
+        all figures are drafts.
+    spend_share : float
+        Spend over revenue, where no business has such a share and nothing was refitted; else NaN.
     """
 
     table: pd.DataFrame
     verdicts: pd.DataFrame
     break_even: float
-    published: float = np.nan
+    draft: float = np.nan
+    spend_share: float = np.nan
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the figures are samples, for want of drafts that describe what the data leave open."""
+        return bool(np.isfinite(self.draft))
 
     def plot(self, ax: Axes | None = None, language: str = "en", channel: str = returns.TOTAL) -> Axes:
         """Draw a channel's iROAS with its interval, one row a prior, beside break-even."""
         _ = text.translator(language)
-        title = _("{channel}: modelled revenue per unit of spend under other priors (draft)").format(
-            channel=plots.capitalised(text.label(channel, language))
+        words = (
+            _("{channel}: modelled revenue per unit of spend under other priors (short samples)")
+            if self.sampled
+            else _("{channel}: modelled revenue per unit of spend under other priors (draft)")
         )
+        title = words.format(channel=plots.capitalised(text.label(channel, language)))
         rows = self.table[self.table["channel"] == channel]
         if not len(rows):
             return charts.blank(ax, title, language)
@@ -59,28 +71,34 @@ class Sensitivity:
     def findings(self, language: str = "en") -> list[str]:
         """Say how far iROAS moves with the prior, which verdicts hold and which depend on it."""
         _ = text.translator(language)
+        if returns.unusual(self.spend_share):
+            why = returns.unusual_words(self.spend_share, language)
+            return [_("No other prior was tried: {why}.").format(why=why)]
         if not len(self.table):
             return [_("No other prior was tried: nothing could be modelled.")]
         total, stated = self.verdicts.iloc[0], self.table["iroas"].iloc[0]
         said = []
-        if abs(np.log(stated / self.published)) > FAR:  # never where nothing was published: NaN
+        if self.sampled:
             sentence = _(
                 "The data leave so much open that a draft does not describe it ({draft} for all media together, where "
-                "{published} is published): take the figures under other priors as a direction only."
+                "{published} is published): every other prior was sampled in a short walk instead."
             )
-            figures = {"draft": stated, "published": self.published}
+            figures = {"draft": self.draft, "published": stated}
             said.append(sentence.format(**{name: text.number(each, language, 2) for name, each in figures.items()}))
-        said += [
+        sentence = (
             _(
                 "Whichever of {n} priors is taken, all media together are modelled to bring {lowest} to {highest} of "
-                "revenue per unit of spend (draft fits; {stated} under the stated one)."
-            ).format(
-                n=text.number(self.table["prior"].nunique(), language),
-                lowest=text.number(total["lowest"], language, 2),
-                highest=text.number(total["highest"], language, 2),
-                stated=text.number(self.table["iroas"].iloc[0], language, 2),
+                "revenue per unit of spend (short samples; {stated} under the stated one)."
             )
-        ]
+            if self.sampled
+            else _(
+                "Whichever of {n} priors is taken, all media together are modelled to bring {lowest} to {highest} of "
+                "revenue per unit of spend (draft fits; {stated} under the stated one)."
+            )
+        )
+        figures = {"lowest": total["lowest"], "highest": total["highest"], "stated": stated}
+        written = {name: text.number(each, language, 2) for name, each in figures.items()}
+        said.append(sentence.format(n=text.number(self.table["prior"].nunique(), language), **written))
         sentences = {
             "depends_on_prior": _("The verdict depends on the prior for {channels}: no decision should rest on it."),
             "holds": _("The verdict is the same under every prior for {channels}."),
@@ -104,7 +122,10 @@ class Sensitivity:
 
 
 def sensitivity(post: Posterior | None, contribution_margin_share: float, *, seed: int = 0) -> Sensitivity:
-    """Refit by drafts under other priors: wider, independent, half and twice the centre, no S-shaped curve.
+    """Refit under other priors: wider, independent, half and twice the centre, no S-shaped curve.
+
+    By drafts; where a draft lies far from what is published (`estimate.beside_draft`), by short walks of the sampler.
+    Where spend beside revenue looks like a wrong unit, nothing is refitted.
 
     Parameters
     ----------
@@ -119,18 +140,23 @@ def sensitivity(post: Posterior | None, contribution_margin_share: float, *, see
     Sensitivity
     """
     break_even = 1 / contribution_margin_share
+    names = ["channel", "verdict", "lowest", "highest", "changes", "reversed", "answer"]
     if post is None or not post.problem.channels:
-        names = ["channel", "verdict", "lowest", "highest", "changes", "reversed", "answer"]
         return Sensitivity(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names), break_even)
-    pieces = []
+    share = returns.spend_share(post.problem)
+    if returns.unusual(share):
+        return Sensitivity(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names), break_even, spend_share=share)
+    draft, pieces = estimate.beside_draft(post, seed), []
     for name, stated in alternatives(post.problem.stated).items():
         given = believed(post.problem, stated)
-        found = estimate.draft(given, seed=seed, draws=DRAWS)
+        if np.isnan(draft):
+            found = estimate.draft(given, seed=seed, draws=DRAWS)
+        else:
+            found = post if name == STATED else estimate.short(given, seed)
         frame = returns.judged(returns.rows(found, break_even), given.window, given.frequency)
         pieces.append(frame.assign(prior=name)[COLUMNS])
     table = pd.concat(pieces, ignore_index=True)
-    published = float(post.total.mean()) if post.kind == "published" else np.nan
-    return Sensitivity(table, _answers(table), break_even, published)
+    return Sensitivity(table, _answers(table), break_even, draft)
 
 
 def alternatives(stated: Priors) -> dict[str, Priors]:

@@ -3,10 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from kpitoolkit.regression import transforms
 from kpitoolkit.regression.posterior import Posterior
-from kpitoolkit.regression.priors import Priors, prior_of
-from kpitoolkit.regression.problem import LIFT_TESTS, Problem
+from kpitoolkit.regression.problem import problem
 
 
 def written(
@@ -40,29 +38,11 @@ def written(
     channels = tuple(channels or (f"channel_{place + 1}" for place in range(spend.shape[1])))
     iroas = np.atleast_2d(np.asarray(iroas, dtype=float))
     shape = (max(len(iroas), len(np.atleast_2d(slope)), len(np.atleast_2d(half_saturation))), len(channels))
-    ends = pd.date_range("2024-01-07", periods=window, freq="7D")
-    if frequency == "quarter":
-        ends = pd.date_range("2015-03-31", periods=window, freq="QE")
-    design = transforms.baseline_design(ends, frequency)
-    active = np.array([transforms.mean_active(column[-window:]) for column in spend.T])
-    spent = spend[-window:].sum(axis=0) / revenue
-    prior = prior_of(Priors(), channels, spent, window, list(design.columns), adstock, saturation, frequency)
-    problem = Problem(
-        channels=channels,
-        period_end=ends,
-        revenue=np.ones(window),
-        scale=revenue,
-        spend=spend / active,
-        mean_active=active,
-        spent=spent,
-        baseline=design,
-        frequency=frequency,
-        adstock=adstock,
-        saturation=saturation,
-        periods=transforms.PERIODS_OF_CARRYOVER[frequency],
-        stated=Priors(),
-        prior=prior,
-        lift_tests=pd.DataFrame(columns=LIFT_TESTS),
+    first, step = ("2024-01-07", "7D") if frequency == "week" else ("2015-03-31", "QE")
+    last = pd.date_range(first, periods=window, freq=step)[-1]
+    frame = pd.DataFrame(spend, pd.date_range(end=last, periods=len(spend), freq=step), list(channels))
+    given = problem(
+        frame.assign(revenue=revenue), channels, (), frequency, window, adstock=adstock, saturation=saturation
     )
     full = {
         name: np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=float), shape))
@@ -76,10 +56,10 @@ def written(
     }
     full["carryover"] = np.maximum(full["carryover"], 1e-12)
     return Posterior(
-        problem=problem,
+        problem=given,
         kind=kind,
         **full,
-        baseline=np.zeros((shape[0], design.shape[1])),
+        baseline=np.zeros((shape[0], given.baseline.shape[1])),
         autocorrelation=np.zeros(shape[0]),
         noise=np.full(shape[0], 0.05),
         r_hat=np.full(len(channels), r_hat),

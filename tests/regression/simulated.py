@@ -8,17 +8,23 @@ from kpitoolkit.regression.problem import Problem, problem
 
 CARRY_IN = 12
 SHAPES = {"search": (0.2, 1.0), "tv": (0.5, 2.0)}
+CONTROLS = {
+    "price_index": lambda draw, rows: 100 + draw.normal(0, 2, rows),
+    "promotion_days": lambda draw, rows: draw.integers(0, 4, rows).astype(float),
+    "holiday_days": lambda draw, rows: (draw.random(rows) < 0.1).astype(float),
+}
 
 
-def frame(weeks=120, seed=0, noise=20.0, iroas=(4.0, 1.0), kept=0.3):
-    """Revenue of about 1000 a week, search always on and TV in flights, AR(1) errors, one control."""
+def frame(weeks=120, seed=0, noise=20.0, iroas=(4.0, 1.0), kept=0.3, controls=("promotion_days",)):
+    """Revenue of about 1000 a week, search always on and TV in flights, AR(1) errors; only promotions move revenue."""
     draw = np.random.default_rng(seed)
     rows = weeks + CARRY_IN
     ends = pd.date_range("2026-09-27", periods=rows, freq="-7D")[::-1]
     found = pd.DataFrame({"revenue": 800.0}, index=pd.DatetimeIndex(ends, name="week_end"))
     found["search"] = 40 * draw.gamma(4, 0.25, rows)
     found["tv"] = 60 * draw.gamma(2, 0.5, rows) * (np.arange(rows) // 5 % 2)
-    found["promotion_days"] = draw.integers(0, 4, rows).astype(float)
+    for name in controls:
+        found[name] = CONTROLS[name](draw, rows)
     for (name, (carryover, half)), value in zip(SHAPES.items(), iroas, strict=True):
         response = transforms.response(found[name], carryover, half, window=weeks)
         found.loc[found.index[CARRY_IN:], "revenue"] += value * response

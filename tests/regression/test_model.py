@@ -14,31 +14,16 @@ from hypothesis import strategies as st
 from kpitoolkit import regression
 from kpitoolkit.errors import Faults
 from kpitoolkit.regression import budget, curves, returns, transforms
+from tests.regression import simulated
 
 CHANNELS = ("search", "tv")
 CONTROLS = ("price_index", "promotion_days", "holiday_days")
 
 
-def company(weeks=130, seed=0, noise=30.0, iroas=(4.0, 1.0), carry_in=12):
-    """Revenue of about 1000 a week, two channels of known return, AR(1) errors."""
-    draw = np.random.default_rng(seed)
-    rows = weeks + carry_in
-    ends = pd.date_range("2026-09-27", periods=rows, freq="-7D")[::-1]
-    frame = pd.DataFrame({"revenue": 800.0}, index=pd.DatetimeIndex(ends, name="week_end"))
-    frame["search"] = 40 * draw.gamma(4, 0.25, rows)
-    frame["tv"] = 60 * draw.gamma(2, 0.5, rows) * (np.arange(rows) // 5 % 2)
-    frame["price_index"] = 100 + draw.normal(0, 2, rows)
-    frame["promotion_days"] = draw.integers(0, 4, rows).astype(float)
-    frame["holiday_days"] = (draw.random(rows) < 0.1).astype(float)
-    for name, value, carryover, half in zip(CHANNELS, iroas, (0.2, 0.5), (1.0, 2.0), strict=True):
-        response = transforms.response(frame[name], carryover, half, window=weeks)
-        frame.loc[frame.index[carry_in:], "revenue"] += value * response
-    error = np.zeros(rows)
-    for at in range(1, rows):
-        error[at] = 0.3 * error[at - 1] + draw.normal(0, noise)
-    frame["revenue"] += 10 * (frame["promotion_days"] - 1.5) + error
-    frame["carry_in"] = np.arange(rows) < carry_in
-    return frame
+def company(weeks=130, noise=30.0, **stated):
+    """The simulated company with every control; the rows before its window carry in."""
+    frame = simulated.frame(weeks, noise=noise, controls=CONTROLS, **stated)
+    return frame.assign(carry_in=np.arange(len(frame)) < simulated.CARRY_IN)
 
 
 def drafted(frame, channels=CHANNELS, controls=CONTROLS, *rest, **stated):
@@ -441,7 +426,7 @@ def test_all_faults_come_together(inputs):
 DIGITS = """
 import sys
 sys.path.insert(0, {folder!r})
-from test_model import CHANNELS, company
+from tests.regression.test_model import CHANNELS, company
 from kpitoolkit import regression
 found = regression.fit(company(weeks=50), CHANNELS[:1], seed=4)
 print(found.table.drop(columns="channel").to_json(double_precision=15))
@@ -450,7 +435,7 @@ print(found.contributions["contribution"].to_json(double_precision=15))
 
 
 def test_the_same_seed_gives_the_same_digits_in_another_process_with_more_threads():
-    script = DIGITS.format(folder=str(Path(__file__).parent))
+    script = DIGITS.format(folder=str(Path(__file__).parents[2]))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2")
     look = {"capture_output": True, "text": True, "timeout": 300}
     other = subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, **threads}, **look)
@@ -518,11 +503,14 @@ def words(ax):
 def test_only_drafts_say_so(weeks, result):
     found = drafted(company(weeks=weeks))
     for draw in ("plot", "plot_contributions", "plot_curves"):
-        drawn = words(getattr(found, draw)())
-        assert any("(draft)" in word for word in drawn) is (weeks == 130)
+        drawn = getattr(found, draw)()
+        assert any("(draft)" in word for word in words(drawn)) if weeks == 130 else drawn is None
         assert not any("draft" in word.lower() for word in words(getattr(result, draw)()))
+    assert regression.unmodelled(found) == ["Nothing could be modelled."] * (weeks == 12)
     if weeks == 12:
-        assert "Nothing could be modelled." in words(found.plot())
+        import matplotlib.pyplot as plt
+
+        assert "Nothing could be modelled." in words(found.plot(plt.figure().add_subplot()))
 
 
 def test_the_chart_shows_the_verdict_that_the_table_gives(result):

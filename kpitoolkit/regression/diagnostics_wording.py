@@ -49,6 +49,8 @@ def shown(table: pd.DataFrame, language: str) -> pd.DataFrame:
 def worst(table: pd.DataFrame) -> pd.DataFrame:
     """Keep of each check the row that most needs a closer look: by verdict, then by p-value, then by statistic.
 
+    Checks that were not examined have none; `findings` names them.
+
     Examples
     --------
     >>> rows = [("vif", "tv", 1.5, None, "in_order"), ("vif", "web", 7.0, None, "look_closer")]
@@ -60,7 +62,8 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
     sign = table["check"].isin(_BETTER_HIGH).map({True: 1.0, False: -1.0})
     ranked = table.assign(rank=rank, p=table["p_value"].astype(float), size=sign * table["statistic"].astype(float))
     first = ranked.sort_values(["rank", "p", "size"], kind="stable").drop_duplicates("check").index
-    return table.loc[sorted(first)].reset_index(drop=True)
+    kept = table.loc[sorted(first)]
+    return kept[kept["verdict"] != "not_examined"].reset_index(drop=True)
 
 
 def findings(table: pd.DataFrame, language: str) -> list[str]:
@@ -74,6 +77,8 @@ def findings(table: pd.DataFrame, language: str) -> list[str]:
     """
     _ = text.translator(language)
     examined = table[table["verdict"].isin(_ORDER)]
+    if not len(examined):
+        return [_("No check could be made, for want of periods or of spend.")]
     found: list[tuple[int, str]] = []
     for check, rows in examined.groupby("check", sort=False):
         found += _GROUPS[check](rows, language) if check in _GROUPS else _single(rows.iloc[0], language)

@@ -54,9 +54,14 @@ class Transparent:
     periods: int
 
     def shown(self, language: str = "en", media: bool = True) -> pd.DataFrame:
-        """The table as pages show it, of the media or of the baseline; p-values in words, so that none is 0.000."""
+        """The table as pages show it, p-values in words: of the media, or of the baseline, whose terms are in cents."""
         table = self.table[self.table["term"].isin(self.channels) == media]
-        return table.assign(p_value=[p_text(value, language) for value in table["p_value"]])
+        table = table.assign(p_value=[p_text(value, language) for value in table["p_value"]])
+        if media:
+            return table
+        amounts = ("estimate", "standard_error", "low", "high", "modelled")
+        cents = {name: (table[name].astype(float) * 100).round().astype("Int64") for name in amounts}
+        return table.assign(**cents).rename(columns={name: f"{name}_cents" for name in amounts})
 
     def findings(self, language: str = "en") -> list[str]:
         """Say what the regression is, how much it follows, and where it and the Bayesian estimate part."""

@@ -97,6 +97,14 @@ def test_no_p_value_is_shown_as_nought(result):
     assert not shown.str.fullmatch(r"0,0*").any()
 
 
+def test_the_baseline_is_shown_as_money_and_the_media_as_ratios(result):
+    shown, table = result.shown(media=False).set_index("term"), result.table.set_index("term")
+    assert set(shown.index) == set(table.index) - set(result.channels)
+    assert shown["estimate_cents"].tolist() == [round(100 * table.loc[term, "estimate"]) for term in shown.index]
+    assert shown["t"].tolist() == table.loc[shown.index, "t"].tolist()
+    assert "estimate" in result.shown()
+
+
 @pytest.mark.parametrize("which", ["none", "few"])
 def test_nothing_to_regress_is_said(post, which):
     short = replace(post, problem=cut(post.problem, 8))

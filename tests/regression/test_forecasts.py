@@ -56,6 +56,18 @@ def test_the_last_error_dies_out_over_the_horizon():
     assert (np.diff(last) < 1).all()
 
 
+def test_the_last_error_counts_from_the_period_after_it():
+    """By algebra: with nothing but an error, forecasts are e + rho^k u; three of them give rho, e and u."""
+    given = replace(simulated.given(weeks=91), revenue=1 + 0.1 * np.sin(np.arange(91.0)))
+    bare = without(without(given, "search"), "tv")
+    first, second, third = forecasts.forecast(bare, _longer(bare, 3))
+    rho = (second - third) / (first - second)
+    expected = first - (first - second) / (1 - rho)
+    assert 0.05 < abs(rho) < 0.999
+    assert expected + (first - expected) / rho == pytest.approx(bare.revenue[-1])
+    assert abs(bare.revenue[-1] - bare.revenue[-2]) > 0.001
+
+
 def _longer(given, periods):
     """The same problem with more periods of the last spend behind it."""
     ends = pd.date_range(given.period_end[0], periods=given.window + periods, freq="7D")
@@ -88,6 +100,16 @@ def test_every_origin_has_a_year_and_a_quarter_before_it(weeks, forecast, monkey
     errors = forecasts.rolling_errors(simulated.given(weeks=weeks))
     assert len(errors) == forecast
     assert min(origins, default=65) >= 65
+
+
+@pytest.mark.parametrize(("quarters", "forecast"), [(8, 0), (9, 2), (10, 3), (11, 4), (15, 4)])
+def test_every_origin_has_more_periods_than_coefficients(quarters, forecast, monkeypatch):
+    """Level, trend, a season's two and a channel: five, and two periods more; a year and a quarter are five."""
+    monkeypatch.setattr(forecasts, "forecast", lambda seen, whole, seed: np.zeros(1))
+    ends = pd.date_range("2012-03-31", periods=quarters, freq="QE")
+    draw = np.random.default_rng(0)
+    given = simulated.alone(draw.uniform(9, 11, quarters), draw.uniform(1, 2, quarters), "quarter", ends)
+    assert len(forecasts.rolling_errors(given)) == forecast
 
 
 @pytest.mark.parametrize("saturation", ["hill", "logistic"])

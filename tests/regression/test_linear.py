@@ -45,6 +45,13 @@ def test_linear_fit_is_the_sandwich_by_hand():
     assert np.asarray(fitted.pvalues) == pytest.approx(2 * stats.t.sf(abs(t), 56))
 
 
+@pytest.mark.parametrize("lags", [1, 2, 3, 4, 5, 6])
+def test_lags_grow_by_the_stated_power_of_the_periods(lags):
+    """The other way round: so many lags are first reached at 100 (lags / 4)^(9/2) periods."""
+    first = int(np.ceil(100 * (lags / 4) ** 4.5))
+    assert (linear.hac_lags(first - 1), linear.hac_lags(first)) == (lags - 1, lags)
+
+
 def test_variance_inflation_is_statsmodels():
     draw = np.random.default_rng(0)
     baseline = pd.DataFrame({"intercept": np.ones(80), "trend": np.arange(80.0)})

@@ -93,3 +93,19 @@ def test_seasons_of_quarters_repeat_every_year():
     season = transforms.baseline_design(ends, "quarter")[["season_sin_1", "season_cos_1"]].to_numpy()
     assert season[:4] == pytest.approx(season[4:], abs=1e-9)
     assert season.sum(axis=0) == pytest.approx(0, abs=1e-9)
+
+
+def test_seasons_of_weeks_have_their_phase_by_the_calendar():
+    """Four years are 1461 days: 487 of them are four thirds of a year, wherever the window begins."""
+    ends = pd.Timestamp("2000-01-01") + pd.to_timedelta([487, 974, 1461], "D")
+    design = transforms.baseline_design(ends, "week")
+    root = np.sqrt(3) / 2
+    assert design["season_sin_1"].to_numpy() == pytest.approx([root, -root, 0], abs=1e-9)
+    assert design["season_cos_1"].to_numpy() == pytest.approx([-0.5, -0.5, 1], abs=1e-9)
+    assert design["season_sin_2"].to_numpy() == pytest.approx([-root, root, 0], abs=1e-9)
+    assert transforms.baseline_design(ends[1:], "week")["season_sin_1"].iloc[0] == pytest.approx(-root)
+
+
+def test_the_trend_of_quarters_is_by_the_year():
+    ends = pd.date_range("2014-03-31", periods=8, freq="QE")
+    assert transforms.baseline_design(ends, "quarter")["trend"].tolist() == [(at - 3.5) / 4 for at in range(8)]

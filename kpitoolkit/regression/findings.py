@@ -50,26 +50,28 @@ def graded(regression, language: str = "en") -> str:
     _ = text.translator(language)
     found, frequency = regression.evidence, regression.frequency
     if found.reason == "not_spent":
-        return _("No evidence: nothing was spent on media in these periods, and there is no return to model.")
+        return _("Nothing was spent on media in these periods, and so there is no return to model.")
     sentences = {
         ("strong", "week"): _(
-            "Strong evidence, as far as a model can give it: {periods} weeks, chains that agree, and for channels with "
-            "{share} of the spend the data more than halved what was unknown."
+            "The data say much, as far as a model can tell: {periods} weeks, chains that agree, and for channels with "
+            "{share} of the spend more than half of what was unknown is known now. A return near break-even stays "
+            "undecided all the same."
         ),
         ("strong", "quarter"): _(
-            "Strong evidence, as far as a model can give it: {periods} quarters, chains that agree, and for channels "
-            "with {share} of the spend the data more than halved what was unknown."
+            "The data say much, as far as a model can tell: {periods} quarters, chains that agree, and for channels "
+            "with {share} of the spend more than half of what was unknown is known now. A return near break-even stays "
+            "undecided all the same."
         ),
         ("total_only", "week"): _(
-            "Fair evidence for all media together on {periods} weeks, weak evidence for single channels: the data say "
-            "enough about channels with {share} of the spend."
+            "On {periods} weeks the data say enough about all media together and little about single channels: enough "
+            "about channels with {share} of the spend."
         ),
         ("total_only", "quarter"): _(
-            "Fair evidence for all media together on {periods} quarters, weak evidence for single channels: the data "
-            "say enough about channels with {share} of the spend."
+            "On {periods} quarters the data say enough about all media together and little about single channels: "
+            "enough about channels with {share} of the spend."
         ),
     }
-    weak = _("Weak evidence: {why}. Nothing below should move a budget.")
+    weak = _("No ground for a decision: {why}. Nothing below should move a budget.")
     return sentences.get((found.grade, frequency), weak).format(
         periods=text.number(regression.periods, language),
         share=text.percent(found.informed_share, language, 0),

@@ -85,7 +85,7 @@ class Recovery:
             said.append(sentence.format(**{name: text.number(each, language, 2) for name, each in figures.items()}))
         sentences = {
             "decidable": _("A verdict would be reached more often than not for {channels}."),
-            "not_decidable": _("Not decidable on these data, even if the model were true: {channels}."),
+            "not_decidable": _("A verdict would be reached less often than not for {channels}."),
         }
         each = _("{channel} (error {error}, verdict in {decided})")
         listed = self.table if len(self.table) > 2 else self.table.tail(1)  # one channel alone is the total

@@ -47,7 +47,7 @@ def test_loud_data_are_not_decidable_and_it_is_said(post):
     result = recover.recover(loud, 0.4, simulations=4)
     assert (result.table["answer"] == "not_decidable").all()
     assert result.table["median_error"].max() > 0.2
-    assert any(said.startswith("Not decidable on these data") for said in result.findings("en"))
+    assert any(said.startswith("A verdict would be reached less often than not for") for said in result.findings("en"))
 
 
 def test_the_same_seed_gives_the_same_digits(post):

@@ -156,6 +156,6 @@ def test_lumpy_sales_give_no_verdict():
     found, result = fitted("b2b", "EUR", {})
     assert set(result.table["verdict"]) == {"insufficient_data"}
     assert result.evidence.grade == "weak"
-    assert result.findings("en")[1].startswith("Weak evidence: ")
+    assert result.findings("en")[1].startswith("No ground for a decision: ")
     assert found.empty_periods
     assert any("Nothing was sold in" in sentence for sentence in found.findings("en"))

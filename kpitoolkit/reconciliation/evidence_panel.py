@@ -1,0 +1,332 @@
+"""The regression behind the evidence: one unit or several, by week or by quarter, with corrections for small samples.
+
+The company KPI is regressed on its own lags, trend, season, controls and the marketing KPI at lags declared in advance;
+several units are pooled with effects, trend and season of each unit and effects of each period. Both KPIs are divided,
+unit by unit, by the standard deviation of their own movement beside trend and season: effects are in these.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import signal, stats
+
+SEASON_PAIRS = 3  # sines and cosines of a year of weeks
+WEEKS_A_YEAR = 365.25 / 7
+OWN_LAGS = {"week": 2, "quarter": 1}
+BACK = {"week": 4, "quarter": 1}  # lags of the company KPI in the reverse test
+AHEAD = {"week": 2, "quarter": 1}  # leads of the placebo
+FIRST_FORECAST = 0.7  # share of the periods before the first forecast
+WEEKS_A_REFIT = 4
+FLAT = 1e-9  # of the largest value: no movement that could be told from rounding
+LONGEST_ROOT = 0.97
+WEBB = np.sqrt([0.5, 1.0, 1.5])
+DRAWS, SEED = 999, 20261122
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """
+    Two KPIs and what is held constant: arrays of periods x units, NaN where there is no figure.
+
+    ``first`` is the position of the first period within the year (for the season of quarters).
+    """
+
+    company: np.ndarray
+    marketing: np.ndarray
+    frequency: str
+    controls: tuple[np.ndarray, ...] = ()
+    first: int = 0
+    units: tuple[str, ...] = ("",)
+
+    def season(self) -> np.ndarray:
+        """Constant, trend and season by period."""
+        periods = np.arange(len(self.company)) + self.first
+        trend = np.linspace(-1, 1, len(periods))
+        if self.frequency == "week":
+            turns = 2 * np.pi * np.outer(periods / WEEKS_A_YEAR, np.arange(1, SEASON_PAIRS + 1))
+            season = np.column_stack([np.sin(turns), np.cos(turns)])
+        else:
+            season = np.equal.outer(periods % 4, np.arange(3)).astype(float)
+        return np.column_stack([np.ones(len(periods)), trend, season])
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """
+    Effects of the lags in standard deviations, with their standard errors and degrees of freedom.
+
+    ``covariances`` are the classical one and the one robust to what is left over time and across units.
+    """
+
+    effects: np.ndarray
+    errors: np.ndarray
+    covariances: tuple[np.ndarray, ...]
+    freedom: int
+    own: np.ndarray
+    scale_company: np.ndarray
+    scale_marketing: np.ndarray
+    rows: int
+    periods: int
+    residuals: np.ndarray = field(repr=False)
+    regressors: np.ndarray = field(repr=False)
+    unit_of_row: np.ndarray = field(repr=False)
+
+    def p_values(self) -> np.ndarray:
+        """Two-sided p-value of each effect."""
+        return 2 * stats.t.sf(np.abs(self.effects) / self.errors, self.freedom)
+
+    def joint_p(self, among: Sequence[int] | None = None) -> float:
+        """P-value that these effects (all of them by default) are zero: F test, the larger of both covariances'."""
+        picked = list(range(len(self.effects)) if among is None else among)
+        effects, found = self.effects[picked], []
+        for covariance in self.covariances:
+            part = covariance[np.ix_(picked, picked)]
+            ratio = effects @ np.linalg.lstsq(part, effects, rcond=None)[0] / len(picked)
+            found.append(stats.f.sf(ratio, len(picked), self.freedom))
+        return float(max(found))
+
+    def half_widths(self, level: float) -> np.ndarray:
+        """Half the width of each effect's interval."""
+        return stats.t.ppf(0.5 + level / 2, self.freedom) * self.errors
+
+    def smaller_than(self, margin: float) -> float:
+        """P-value of the test that an effect is as large as the margin (two one-sided tests; the worst of the lags)."""
+        beyond = (margin - np.abs(self.effects)) / self.errors
+        return float(stats.t.sf(beyond, self.freedom).max())
+
+    def smallest_effect(self, power: float = 0.8, level: float = 0.05) -> float:
+        """The effect that a test at this level would have found with this power."""
+        quantiles = stats.t.ppf(1 - level / 2 / len(self.effects), self.freedom) + stats.t.ppf(power, self.freedom)
+        return float(quantiles * self.errors.min())
+
+
+class NotTestable(ValueError):
+    """These series cannot be tested; the message is the key of the reason."""
+
+
+def scaled(values: np.ndarray, season: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Divide each unit's series by the standard deviation of its movement beside trend and season.
+
+    Raises
+    ------
+    NotTestable
+        ``constant``: a unit's series does not move beside trend and season.
+    """
+    deviations = np.full(values.shape[1], np.nan)
+    for unit, own in enumerate(values.T):
+        known = np.isfinite(own)
+        basis = _orthonormal(season[known])
+        rest = own[known] - basis @ (basis.T @ own[known])
+        freedom = known.sum() - basis.shape[1]
+        if freedom < 1 or np.sqrt(rest @ rest / freedom) <= FLAT * max(np.abs(own[known]).max(), 1e-300):
+            raise NotTestable("constant")
+        deviations[unit] = np.sqrt(rest @ rest / freedom)
+    return values / deviations, deviations
+
+
+def fit(panel: Panel, lags: Sequence[int], beside: Sequence[int] = ()) -> Fit:
+    r"""
+    Regress the company KPI on its own lags, the marketing KPI at ``lags`` and all that is held constant.
+
+    .. math:: y_{ut} = \sum_j \rho_j y_{u,t-j} + \sum_l \beta_l x_{u,t-l} + \gamma' z_{ut}
+              + \alpha_u + \delta_u t + s_u(t) + \lambda_t + e_{ut}
+
+    The least-squares estimate is corrected for the bias of own lags beside effects of units, trends and seasons
+    (Nickell 1981): :math:`(W'MW)^{-1} \sigma^2 [tr(M C_1), ..., 0]`, the leading term of Kiviet (1995), where
+    :math:`C_j` carries an error into the own lag *j* and *M* removes what is held constant; iterated. The standard
+    error is the larger of the classical one and Newey and West's over time, in which units' errors of one period may go
+    together (Driscoll and Kraay 1998).
+
+    Parameters
+    ----------
+    panel : Panel
+    lags : sequence of int
+        Of the marketing KPI; a negative one is a lead.
+    beside : sequence of int
+        Further lags that are held constant.
+
+    Raises
+    ------
+    NotTestable
+        ``constant``, ``too_short`` (fewer than three degrees of freedom) or ``same_figures`` (the marketing KPI cannot
+        be told from what is held constant, such as the company KPI's own past).
+    """
+    season = panel.season()
+    company, scale_company = scaled(panel.company, season)
+    marketing, scale_marketing = scaled(panel.marketing, season)
+    count, own_lags = company.shape[0], OWN_LAGS[panel.frequency]
+    own = np.stack([_shifted(company, lag) for lag in range(1, own_lags + 1)])
+    moved = np.stack([_shifted(marketing, lag) for lag in lags])
+    held = [_shifted(marketing, lag) for lag in beside] + [control for control in panel.controls]
+    every = np.concatenate([company[None], own, moved, *[h[None] for h in held]])
+    known = np.isfinite(every).all(axis=0)
+    unit_of_row, row_period = (index.ravel() for index in np.nonzero(known.T))
+    if len(unit_of_row) == 0:
+        raise NotTestable("too_short")
+    units = np.unique(unit_of_row)
+    blocks = [np.where((unit_of_row == unit)[:, None], season[row_period], 0.0) for unit in units]
+    if len(units) > 1:
+        blocks.append(np.equal.outer(row_period, np.unique(row_period)[1:]).astype(float))
+    blocks += [h.T[unit_of_row, row_period][:, None] for h in held]
+    basis = _orthonormal(np.column_stack(blocks))
+    pick = lambda a: a[..., row_period, unit_of_row]  # noqa: E731
+    regressors = np.column_stack([pick(own).T, pick(moved).T])
+    before = (regressors**2).sum(axis=0)
+    response = pick(company)
+    regressors, response = (a - basis @ (basis.T @ a) for a in (regressors, response))
+    freedom = len(response) - basis.shape[1] - regressors.shape[1]
+    if freedom < 3:
+        raise NotTestable("too_short")
+    _refuse_copies(regressors, before, own_lags)
+    inverse = np.linalg.inv(regressors.T @ regressors)
+    plain = inverse @ (regressors.T @ response)
+    found = plain
+    for _ in range(5):
+        rest = response - regressors @ found
+        bias = _own_lag_bias(found[:own_lags], basis, row_period, unit_of_row, (count, len(company.T)))
+        found = plain - inverse[:, :own_lags] @ bias * (rest @ rest / freedom)
+    rest = response - regressors @ found
+    classical = inverse * (rest @ rest / freedom)
+    scores = np.zeros((count, regressors.shape[1]))
+    np.add.at(scores, row_period, regressors * rest[:, None])
+    robust = inverse @ _long_run(scores, len(np.unique(row_period))) @ inverse * (len(rest) / freedom)
+    effects = slice(own_lags, None)
+    covariances = classical[effects, effects], robust[effects, effects]
+    errors = np.sqrt(np.maximum(*(np.diag(covariance) for covariance in covariances)))
+    return Fit(
+        found[effects], errors, covariances, freedom, found[:own_lags], scale_company, scale_marketing,
+        len(rest), len(np.unique(row_period)), rest, regressors, unit_of_row,
+    )  # fmt: skip
+
+
+def _refuse_copies(regressors: np.ndarray, before: np.ndarray, own_lags: int) -> None:
+    left = (regressors**2).sum(axis=0)
+    if (left[:own_lags] <= FLAT * before[:own_lags]).any():
+        raise NotTestable("constant")
+    for column in range(own_lags, regressors.shape[1]):
+        others = np.delete(regressors, column, axis=1)
+        own = regressors[:, column]
+        rest = own - others @ np.linalg.lstsq(others, own, rcond=None)[0]
+        if rest @ rest <= FLAT * before[column]:
+            raise NotTestable("same_figures")
+
+
+def _own_lag_bias(own, basis, row_period, unit_of_row, shape) -> np.ndarray:
+    """``tr(M C_j)`` of each own lag; M = I - QQ', and C_j has no diagonal, so that only Q counts."""
+    largest = np.abs(np.roots(np.r_[1.0, -own])).max()
+    own = own * (LONGEST_ROOT / largest) ** np.arange(1, len(own) + 1) if largest > LONGEST_ROOT else own
+    grid = np.zeros((*shape, basis.shape[1]))
+    grid[row_period, unit_of_row] = basis
+    traces = []
+    for lag in range(1, len(own) + 1):
+        carried = signal.lfilter(np.r_[np.zeros(lag), 1.0], np.r_[1.0, -own], grid, axis=0)
+        traces.append(-(grid * carried).sum())
+    return np.array(traces)
+
+
+def _long_run(scores: np.ndarray, periods: int) -> np.ndarray:
+    """Newey and West's sum of the scores' covariances, with Bartlett's weights and ``4 (T / 100)^(2/9)`` lags."""
+    total = scores.T @ scores
+    lags = int(4 * (periods / 100) ** (2 / 9))
+    for lag in range(1, lags + 1):
+        part = scores[lag:].T @ scores[:-lag]
+        total = total + (1 - lag / (lags + 1)) * (part + part.T)
+    return total
+
+
+def _shifted(values: np.ndarray, lag: int) -> np.ndarray:
+    """The values of ``lag`` periods before (after, where it is negative)."""
+    moved = np.full_like(values, np.nan)
+    if lag >= 0:
+        moved[lag:] = values[: len(values) - lag]
+    else:
+        moved[:lag] = values[-lag:]
+    return moved
+
+
+def _orthonormal(columns: np.ndarray) -> np.ndarray:
+    left, sizes, _right = np.linalg.svd(columns, full_matrices=False)
+    return left[:, sizes > 1e-10 * sizes[0]]
+
+
+def reverse_p(panel: Panel) -> float:
+    """P-value that the company KPI's past says nothing of the marketing KPI beyond its own past; NaN if untestable."""
+    turned = Panel(panel.marketing, panel.company, panel.frequency, panel.controls, panel.first, panel.units)
+    return _joint_or_nan(turned, range(1, BACK[panel.frequency] + 1), ())
+
+
+def placebo_p(panel: Panel, lags: Sequence[int]) -> float:
+    """P-value that the marketing KPI's future says nothing of the company KPI beside its past; NaN if untestable."""
+    longest = max(lags)
+    path = {0, *lags, *range(1, min(longest, 4) + 1)}
+    return _joint_or_nan(panel, [-lead for lead in range(1, AHEAD[panel.frequency] + 1)], sorted(path))
+
+
+def _joint_or_nan(panel, lags, beside) -> float:
+    try:
+        return fit(panel, list(lags), beside).joint_p()
+    except NotTestable:
+        return np.nan
+
+
+def few_clusters_p(fitted: Fit, effect: int) -> float:
+    """
+    P-value of one effect by the wild bootstrap over units, for errors that go together within few units.
+
+    Restricted residuals, six-point weights (Webb 2014), studentised by units' clusters; NaN for one unit.
+    """
+    units, of_row = np.unique(fitted.unit_of_row, return_inverse=True)
+    if len(units) < 2:
+        return np.nan
+    own = fitted.regressors[:, : len(fitted.own)]
+    others = np.delete(fitted.regressors, len(fitted.own) + effect, axis=1)
+    tested = fitted.regressors[:, len(fitted.own) + effect]
+    tested = tested - others @ np.linalg.lstsq(others, tested, rcond=None)[0]
+    restricted = fitted.residuals + tested * fitted.effects[effect]
+    weights = np.random.default_rng(SEED).choice(np.r_[-WEBB, WEBB], size=(len(units), DRAWS))
+    drawn = np.column_stack([restricted, restricted[:, None] * weights[of_row]])
+    slopes = tested @ drawn / (tested @ tested)
+    rest = drawn - np.outer(tested, slopes)
+    rest = rest - own @ np.linalg.lstsq(own, rest, rcond=None)[0]
+    clusters = np.zeros((len(units), drawn.shape[1]))
+    np.add.at(clusters, of_row, tested[:, None] * rest)
+    statistic = np.abs(slopes) / np.sqrt((clusters**2).sum(axis=0))
+    return float((1 + (statistic[1:] >= statistic[0] * (1 - 1e-12)).sum()) / (1 + DRAWS))
+
+
+def out_of_sample(panel: Panel, lags: Sequence[int]) -> float:
+    """
+    Share of the squared forecast error that the marketing KPI saves, one period ahead, refitted as time goes on.
+
+    The first forecast is of the period after 70% of them; effects of periods, which nobody knows in advance, are left
+    out. NaN where fewer than four forecasts can be made; below zero the KPI makes forecasts worse.
+    """
+    season = panel.season()
+    company, marketing = (scaled(values, season)[0] for values in (panel.company, panel.marketing))
+    own = [_shifted(company, lag) for lag in range(1, OWN_LAGS[panel.frequency] + 1)]
+    lagged = [_shifted(marketing, lag) for lag in lags]
+    count, units = company.shape
+    per_unit = [
+        np.where(np.arange(units) == unit, column[:, None], 0.0) for unit in range(units) for column in season.T
+    ]
+    without = np.stack([*per_unit, *own, *panel.controls])
+    every = np.concatenate([without, np.stack(lagged)])
+    known = np.isfinite(every).all(axis=0) & np.isfinite(company)
+    step = WEEKS_A_REFIT if panel.frequency == "week" else 1
+    errors = np.zeros((2, 0))
+    for start in range(int(np.ceil(FIRST_FORECAST * count)), count, step):
+        past = known & (np.arange(count) < start)[:, None]
+        ahead = known & ((np.arange(count) >= start) & (np.arange(count) < start + step))[:, None]
+        if past.sum() <= len(every) + 2 or not ahead.any():
+            continue
+        made = []
+        for columns in (without, every):
+            slopes = np.linalg.lstsq(columns[:, past].T, company[past], rcond=None)[0]
+            made.append(company[ahead] - slopes @ columns[:, ahead])
+        errors = np.concatenate([errors, np.array(made)], axis=1)
+    if errors.shape[1] < 4:
+        return np.nan
+    squared = (errors**2).sum(axis=1)
+    return float(1 - squared[1] / squared[0])

@@ -23,6 +23,8 @@ from kpitoolkit.regression.problem import ADSTOCKS, problem
 from kpitoolkit.regression.returns import Evidence
 
 AUTO = "auto"
+WIDEST = 100.0  # factor between the ends of a ceiling's interval, beyond which no figure is shown
+_CEILING = ("ceiling", "ceiling_low", "ceiling_high")
 _SHOWN = ["channel", "spend", "contribution", "iroas", "low", "high", "probability_above_break_even"]
 _SHOWN += ["roi", "mroas", "mroas_low", "mroas_high", "verdict"]
 _BELIEVED = [
@@ -51,8 +53,9 @@ class Regression:
         per unit of spend; mroas: of the next unit, spent as the window's was; roi, mroi: after the margin and the
         spend itself (margin x iroas - 1); probability_above_break_even; prior_iroas (median), prior_low, prior_high:
         before; shrinkage: posterior over prior standard deviation of log iROAS; own_data: of a channel, beyond what
-        the others tell (`returns.own_data`); r_hat, ess: of the sampler (missing in drafts); carryover: per period;
-        half_saturation: currency per period; slope; ceiling: the revenue per period that the channel tends to;
+        the others tell (`returns.own_data`); r_hat, ess: of the sampler (missing in drafts); medians of the shape:
+        carryover per period, half_saturation (currency per period), slope, ceiling (the revenue per period that the
+        channel tends to) with ceiling_low, ceiling_high;
         verdict: `above_break_even`, `below_break_even`, `insufficient_data`, `not_spent`; verdict_reason: what stands
         in the way of a verdict (`returns.verdict`); kind: `published` or `draft`.
     contributions : DataFrame
@@ -112,9 +115,16 @@ class Regression:
 
     @property
     def shapes(self) -> pd.DataFrame:
-        """Carry-over and saturation of each channel, as pages show them: money in cents."""
-        kept = self.table[["channel", "carryover", "half_saturation", "slope", "ceiling"]].dropna(subset="ceiling")
-        return _in_cents(kept, ("half_saturation", "ceiling"))
+        """Carry-over and saturation of each channel, as pages show them: medians, money in cents.
+
+        A ceiling whose 90% interval spans more than a factor of 100 is said to be undetermined, and only its interval
+        is shown.
+        """
+        kept = self.table[["channel", "carryover", "half_saturation", "slope", *_CEILING]].dropna(subset="ceiling")
+        wide = kept["ceiling_high"] > WIDEST * kept["ceiling_low"]
+        status = np.where(wide, "not_determined", "determined")
+        kept = kept.assign(ceiling=kept["ceiling"].mask(wide), ceiling_status=status)
+        return _in_cents(kept, ("half_saturation", *_CEILING))
 
     def findings(self, language: str = "en") -> list[str]:
         """Return what was found in sentences: how strong the case is, all media together, then the channels."""

@@ -28,7 +28,17 @@ PRIOR_DRAWS = 10_000
 TABLE = ["channel", "spend", "contribution", "contribution_low", "contribution_high", "iroas", "low", "high"]
 TABLE += ["mroas", "mroas_low", "mroas_high", "roi", "roi_low", "roi_high", "mroi", "probability_above_break_even"]
 TABLE += ["prior_iroas", "prior_low", "prior_high", "shrinkage", "own_data", "r_hat", "ess"]
-TABLE += ["carryover", "half_saturation", "slope", "ceiling", "verdict", "verdict_reason", "kind"]
+TABLE += [
+    "carryover",
+    "half_saturation",
+    "slope",
+    "ceiling",
+    "ceiling_low",
+    "ceiling_high",
+    "verdict",
+    "verdict_reason",
+    "kind",
+]
 NUMBERS = TABLE[2:-3]
 CONTRIBUTIONS = ["period_end", "component", "contribution", "low", "high"]
 PRIORS = ["channel", "quantity", "prior", "prior_low", "prior_high", "posterior", "low", "high"]
@@ -72,8 +82,9 @@ def rows(post: Posterior, break_even: float) -> pd.DataFrame:
     frame["r_hat"], frame["ess"] = [np.max(post.r_hat), *post.r_hat], [np.min(post.ess), *post.ess]
     shapes = {"carryover": post.carryover, "half_saturation": post.half_saturation * problem.mean_active}
     shapes |= {"slope": post.slope, "ceiling": posteriors.ceiling(post)}
-    for name, drawn in shapes.items():
-        frame[name] = [np.nan, *point(drawn)]
+    for name, drawn in shapes.items():  # medians: they add up to nothing, and the mean of what spans decades is its end
+        frame[name] = [np.nan, *np.median(drawn, axis=0)]
+    frame["ceiling_low"], frame["ceiling_high"] = ([np.nan, *end] for end in interval(shapes["ceiling"]))
     return frame.assign(kind=post.kind)
 
 

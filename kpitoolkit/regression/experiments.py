@@ -16,7 +16,7 @@ from scipy import stats
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
 from kpitoolkit.modelling import PER_QUARTER
-from kpitoolkit.regression import charts, curves, information, transforms
+from kpitoolkit.regression import charts, curves, information, lift, transforms
 from kpitoolkit.regression import experiments_wording as wording
 from kpitoolkit.regression.budget import FREE, LARGEST_CHANGE, LAST_QUARTER, default_bounds, refuse_bounds
 from kpitoolkit.regression.posterior import Posterior, ceiling, point, reached
@@ -27,50 +27,42 @@ TOTALS = (LAST_QUARTER, FREE)
 STEPS = 160
 CERTAIN = 2.0
 TELLING = np.log(10) / stats.norm.ppf(0.95)  # of log_sd: the return to within a factor of ten, 90%
-TABLE = ["rank", "channel", "design", "test_periods", "spend_change", "log_sd", "test_cost", "test_value"]
-TABLE += ["test_value_error", "perfect_value", "test_net", "log_sd_now", "log_sd_after", "width_now", "width_after"]
-TABLE += ["test_verdict"]
+TABLE = ["rank", "channel", "design", "test_periods", "spend_now", "spend_change", "log_sd", "test_cost"]
+TABLE += ["test_value", "test_value_error", "perfect_value", "test_net", "log_sd_now", "log_sd_after"]
+TABLE += ["width_now", "width_after", "test_verdict"]
 
 
 @dataclass(frozen=True)
 class Design:
-    """A lift test: what a channel's spend is multiplied by, period after period, and for how long.
+    """A lift test: what a channel's spend is multiplied by, and for how long.
+
+    One factor for all of its periods: a lift test states one difference of spend, so where periods off and doubled take
+    turns there is none to state.
 
     Attributes
     ----------
     key : str
         Its name in tables; a label of the catalogues, or shown as it is.
-    factors : tuple of float
-        Repeated until the test ends: (0,) is off, (2,) doubled, (0, 0, 2, 2) two periods off, two doubled.
+    factor : float
+        0 is off, 2 doubled.
     periods : int
         Weeks or quarters, as the model's.
     """
 
     key: str
-    factors: tuple[float, ...]
+    factor: float
     periods: int
-
-    def path(self) -> np.ndarray:
-        """Return the factor of each period of the test.
-
-        Examples
-        --------
-        >>> Design("test_alternating", (0, 2), 3).path().tolist()
-        [0.0, 2.0, 0.0]
-        """
-        return np.resize(np.array(self.factors, dtype=float), self.periods)
 
 
 DESIGNS = {
     "week": (
-        Design("test_off", (0,), 4),
-        Design("test_off", (0,), 8),
-        Design("test_halved", (0.5,), 8),
-        Design("test_doubled", (2,), 4),
-        Design("test_doubled", (2,), 8),
-        Design("test_alternating", (0, 0, 2, 2), 8),
+        Design("test_off", 0, 4),
+        Design("test_off", 0, 8),
+        Design("test_halved", 0.5, 8),
+        Design("test_doubled", 2, 4),
+        Design("test_doubled", 2, 8),
     ),
-    "quarter": (Design("test_off", (0,), 1), Design("test_halved", (0.5,), 1), Design("test_doubled", (2,), 1)),
+    "quarter": (Design("test_off", 0, 1), Design("test_halved", 0.5, 1), Design("test_doubled", 2, 1)),
 }
 
 
@@ -81,9 +73,10 @@ class Experiments:
     Attributes
     ----------
     table : DataFrame
-        One row a channel and design, the best first. test_periods; spend_change: currency, of the whole test; log_sd:
-        standard error of the logarithm of the return that it measures (what a lift test states); test_cost: expected
-        contribution margin after spend given up in the test and while its carry-over lasts (negative: gained);
+        One row a channel and design, the best first. test_periods; spend_now, spend_change: currency, of all of these:
+        the channel's spend without the test, and what the test adds; log_sd: standard error of the logarithm of the
+        return on that change (what a lift test of the two amounts states); test_cost: expected contribution margin
+        after spend given up in the test and while its carry-over lasts (negative: gained);
         test_value: expected gain of choosing the budget after the test (expected value of sample information), with
         the standard error that the number of draws leaves; perfect_value: the same for knowing the channel's response
         exactly; test_net: value less cost, where a cost below zero counts as none; log_sd_now, log_sd_after, width_now,
@@ -168,7 +161,7 @@ def rank(
     """Rank lift tests by the contribution margin that a budget chosen after them is expected to bring, less their cost.
 
     Now: each channel spends, period after period, the mean of the window's last quarter. Test: that times the design's
-    factors; the lift, until its carry-over has ended, is read by generalised least squares (`information.read`), level
+    factor; the lift, until its carry-over has ended, is read by generalised least squares (`information.read`), level
     and trend estimated from the year before the test and the test's own periods. Decision: a constant spend per channel
     within bounds, for the horizon, on the expected curves of `curves.response`; once with what is known now, once with
     what each outcome would teach. What a test says of its channel's parameters carries over to other channels as far as
@@ -205,7 +198,8 @@ def rank(
     Raises
     ------
     Faults
-        On designs that change nothing, unknown channels or such without spend, bounds that exclude the total.
+        On designs whose result no lift test could state, unknown channels or such without spend, bounds that exclude
+        the total.
     """
     if post is None:
         spend = pd.DataFrame(columns=["channel", "spend", "low", "high"])
@@ -237,13 +231,15 @@ def rank(
             reading, means = _reading(post, lifts[:, :, place], baseline_known)
             likely = information.chances(means, reading.standard_error)
             value, gained = information.value_of_test(given[name], likely, best)
-            change = (design.path() - 1).sum() * now[place]
+            usual = design.periods * now[place]
+            change = (design.factor - 1) * usual
             brought = contribution_margin_share * point(lifts[:, :, place].sum(axis=1))
             rows.append(
                 {
                     "channel": name,
                     "design": design.key,
                     "test_periods": design.periods,
+                    "spend_now": usual,
                     "spend_change": change,
                     "log_sd": reading.standard_error,
                     "test_cost": change - brought,
@@ -354,7 +350,7 @@ def _lifts(post: Posterior, now: np.ndarray, design: Design) -> np.ndarray:
     """Revenue that a test of each channel moves: shape (draws, periods of the test and of its carry-over, channels)."""
     problem = post.problem
     steady, around = now / problem.mean_active, np.ones(problem.periods - 1)
-    factors = np.concatenate([around, design.path(), around])
+    factors = np.concatenate([around, np.full(design.periods, float(design.factor)), around])
     tested = reached(post, factors[:, None] * steady, len(factors) - len(around))
     planned = reached(post, np.ones((problem.periods, 1)) * steady, 1)
     return ceiling(post)[:, None, :] * (tested - planned)
@@ -395,13 +391,13 @@ def _check(designs, channels, spent, amounts, bounds, total) -> None:
     if not designs:
         faults.append("no design is stated. Leave `designs` out for the usual ones")
     for design in designs:
-        factors = np.array(design.factors, dtype=float)
         if not (isinstance(design.periods, (int, np.integer)) and design.periods > 0):
             faults.append(f"design '{design.key}': a test of {design.periods} periods measures nothing")
-        elif not factors.size or not np.isfinite(factors).all() or (factors < 0).any():
-            faults.append(f"design '{design.key}': factors must be numbers from zero, not {design.factors}")
-        elif (design.path() == 1).all():
-            faults.append(f"design '{design.key}': factors of 1 change no spend, so there is nothing to measure")
+        elif not (design.factor == 0 or lift.LEAST <= design.factor <= lift.MOST):
+            allowed = f"0 or from {lift.LEAST:g} to {lift.MOST:g}"
+            faults.append(f"design '{design.key}': the factor must be {allowed}, not {design.factor}")
+        elif abs(design.factor - 1) < lift.SAME * max(1, design.factor):
+            faults.append(f"design '{design.key}': a factor of {design.factor:g} changes next to no spend")
     for name in [*(channels or ()), *bounds]:
         if name not in spent:
             faults.append(f"'{name}' is no fitted channel.{suggest(name, spent)}")

@@ -1,4 +1,4 @@
-"""What experiments say in sentences: the best test, how precisely it reads, what bounds its worth, what is assumed."""
+"""What experiments say in sentences: the best test, its precision, how to enter it, what bounds its worth."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,9 @@ def sentences(found, language: str) -> list[str]:
     if found.kind == "draft":
         said.append(_("Draft: these tests are ranked on quick estimates; published ones may rank them otherwise."))
     if len(found.table):
-        said += [_best(found, language), _precision(found, language), _bound(found, language)]
+        said += [_best(found, language), _precision(found, language)]
+        said += [] if found.table["test_verdict"].iloc[0] == "test_does_not_tell" else [_entry(found, language)]
+        said.append(_bound(found, language))
     else:
         said.append(_("There is no channel whose spend a test could change."))
     if found.not_tested:
@@ -102,6 +104,21 @@ def _precision(found, language: str) -> str:
         channel=text.label(best["channel"], language),
         share=text.percent(float(share), language, 0),
     )
+
+
+def _entry(found, language: str) -> str:
+    """Say with which `compared_spend` a result is stated: the world that the data will not show."""
+    _ = text.translator(language)
+    best = found.table.iloc[0]
+    sentence = _(
+        "To enter its result, measured against a control group, state in lift_tests compared_spend {now} where most of "
+        "the unit takes part in it (what its days would cost as now), and {changed} where only a few regions do (what "
+        "they spend, scaled to the whole unit). Do not enter what was read from the unit's own revenue alone: the "
+        "model sees that revenue already, and would count it twice."
+    )
+    amounts = {"now": best["spend_now"], "changed": best["spend_now"] + best["spend_change"]}
+    words = {name: text.money(round(each * 100), found.currency, language) for name, each in amounts.items()}
+    return sentence.format(**words)
 
 
 def _bound(found, language: str) -> str:

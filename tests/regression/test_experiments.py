@@ -9,13 +9,13 @@ from scipy import stats
 from scipy.linalg import toeplitz
 
 from kpitoolkit.errors import Faults
-from kpitoolkit.regression import experiments
+from kpitoolkit.regression import experiments, lift
 from kpitoolkit.regression.experiments import Design
 from kpitoolkit.regression.posterior import ceiling
 from tests.regression.posterior_by_hand import written
 
-OFF = Design("test_off", (0,), 4)
-MONEY = ["spend_change", "test_cost", "test_value", "test_value_error", "perfect_value", "test_net"]
+OFF = Design("test_off", 0, 4)
+MONEY = ["spend_now", "spend_change", "test_cost", "test_value", "test_value_error", "perfect_value", "test_net"]
 MONEY_LESS = ["log_sd", "log_sd_now", "log_sd_after", "width_now", "width_after"]
 
 
@@ -104,6 +104,51 @@ def test_the_worth_of_a_test_equals_a_simulation_of_tests_and_budgets():
     assert gained.mean() > 10 * gained.std() / np.sqrt(trials)
 
 
+def carried_out(post, design):
+    """Return the same response, draw by draw, over a window that ends with a test and its carry-over."""
+    weeks = design.periods + 12
+    spend = np.vstack([(post.problem.spend * post.problem.mean_active)[:130], np.full((weeks, 2), 100.0)])
+    spend[130 : 130 + design.periods, 0] *= design.factor
+    ran = written(spend, window=118 + weeks, iroas=post.iroas, revenue=post.problem.scale)
+    unit = post.problem.mean_active / ran.problem.mean_active
+    ran = replace(ran, carryover=post.carryover, half_saturation=post.half_saturation * unit, slope=post.slope)
+    return replace(ran, iroas=ceiling(post) * ran.share.sum(axis=1) / (ran.problem.spent * ran.problem.scale))
+
+
+@pytest.mark.parametrize("design", experiments.DESIGNS["week"], ids=str)
+def test_what_a_design_reads_and_states_is_what_lift_tests_take(design):
+    """Run in the whole unit and entered with `spend_now`: the same lift, the same error, as much narrowing."""
+    post = replace(uncertain(sd=0.4), noise=np.full(300, 0.02))
+    row = experiments.rank(post, designs=[design], baseline_known=True).table.set_index("channel").loc["channel_1"]
+    ran = carried_out(post, design)
+    window = ran.problem.period_end
+    test = {"channel": "channel_1", "first_day": window[118] - pd.Timedelta(days=6)}
+    test |= {"last_day": window[117 + design.periods], "compared_spend_cents": round(100 * row["spend_now"])}
+    reach = np.exp(stats.norm.ppf(0.95) * row["log_sd"])
+    entered = pd.DataFrame([test | {"iroas": 2.0, "low": 2.0 / reach, "high": 2.0 * reach}])
+    data = pd.DataFrame(
+        ran.problem.spend * ran.problem.mean_active,
+        columns=list(ran.problem.channels),
+        index=window.union(pd.date_range(end=window[0] - pd.Timedelta(days=7), periods=12, freq="7D")),
+    )
+    found = lift.checked(entered, data, list(data), "week", len(window))
+    assert found.table["status"].tolist() == ["entered"]
+    assert found.entered["log_sd"].iloc[0] == pytest.approx(row["log_sd"])
+    measured = lift.modelled(ran, found.entered)[:, 0]
+    read = experiments._lifts(post, np.full(2, 100.0), design)[:, :, 0].sum(axis=1)
+    assert measured * row["spend_change"] == pytest.approx(read, rel=1e-6)
+    # the model's own rule: a Gaussian on log iROAS, for every outcome that the draws hold likely
+    logs, errors = np.log(measured), row["log_sd"] * stats.norm.ppf((np.arange(15) + 0.5) / 15)
+    outcomes = (logs[:, None] + errors).ravel()
+    likely = np.exp(-0.5 * np.square((outcomes[:, None] - logs) / row["log_sd"]))
+    weight = likely / likely.sum(axis=1, keepdims=True)
+    known = np.log(post.iroas[:, 0])
+    left = np.sqrt(weight @ known**2 - (weight @ known) ** 2).mean()
+    # never better than promised: log_sd is that of the expected lift, and a smaller one is read less precisely
+    assert 0.97 * left < row["log_sd_after"] < 1.2 * left
+    assert row["log_sd_after"] < 0.8 * row["log_sd_now"]
+
+
 def test_less_noise_is_worth_more_and_none_is_worth_perfect_knowledge_of_a_scale():
     # only the height of each curve is unknown: a noiseless test says all
     post = uncertain(half_saturation=1.5, carryover=0.3)
@@ -151,7 +196,7 @@ def test_a_test_that_would_not_tell_never_pays_however_little_it_costs():
     # returns so high that doubling gains, and noise many times the lift: free, and worth a little as counted
     post = replace(uncertain(spend=1.0), noise=np.full(300, 0.2))
     post = replace(post, iroas=10 * post.iroas)
-    found = experiments.rank(post, 0.9, designs=[Design("test_doubled", (2,), 4), replace(OFF, periods=8)])
+    found = experiments.rank(post, 0.9, designs=[Design("test_doubled", 2, 4), replace(OFF, periods=8)])
     table = found.table
     doubled = table[table["design"] == "test_doubled"]
     assert (doubled["test_cost"] < 0).all() and (doubled["test_net"] > 0).all()
@@ -239,7 +284,7 @@ def test_readers_see_sentences_figures_and_a_picture_in_both_languages(total):
     found = experiments.rank(uncertain(3), total=total)
     for language in ("en", "it"):
         sentences = found.findings(language)
-        assert len(sentences) == 4 and not any("{" in sentence for sentence in sentences)
+        assert len(sentences) == 5 and not any("{" in sentence for sentence in sentences)
         assert len(found.plot(language=language).patches) >= 9
     assert found.shown["test_net_cents"].iloc[0] == round(100 * found.table["test_net"].iloc[0])
     assert (found.shown["interval_narrower"] >= 0).all()
@@ -250,11 +295,14 @@ def test_readers_see_sentences_figures_and_a_picture_in_both_languages(total):
 @pytest.mark.parametrize(
     ("stated", "said"),
     [
-        ({"designs": [Design("long", (0,), 0)]}, "'long': a test of 0 periods measures nothing"),
-        ({"designs": [Design("odd", (0,), 2.5)]}, "'odd': a test of 2.5 periods"),
-        ({"designs": [Design("none", (), 4)]}, "'none': factors must be numbers"),
-        ({"designs": [Design("back", (-1,), 4)]}, "'back': factors must be numbers from zero"),
-        ({"designs": [Design("same", (1,), 4)]}, "'same': factors of 1 change no spend"),
+        ({"designs": [Design("long", 0, 0)]}, "'long': a test of 0 periods measures nothing"),
+        ({"designs": [Design("odd", 0, 2.5)]}, "'odd': a test of 2.5 periods"),
+        ({"designs": [Design("none", np.nan, 4)]}, "'none': the factor must be 0 or from 0.01 to 10, not nan"),
+        ({"designs": [Design("all", 11, 4)]}, "'all': the factor must be 0 or from 0.01 to 10, not 11"),
+        ({"designs": [Design("little", 1.09, 4)]}, "'little': a factor of 1.09 changes next to no spend"),
+        ({"designs": [Design("less", 0.91, 4)]}, "'less': a factor of 0.91 changes next to no spend"),
+        ({"designs": [Design("back", -1, 4)]}, "'back': the factor must be 0 or from 0.01 to 10, not -1"),
+        ({"designs": [Design("same", 1, 4)]}, "'same': a factor of 1 changes next to no spend"),
         ({"designs": []}, "no design is stated"),
         ({"channels": ["chanel_1"]}, "'chanel_1' is no fitted channel. Did you mean 'channel_1'?"),
         ({"contribution_margin_share": 0.0}, "contribution_margin_share of 0 is out of range"),
@@ -280,5 +328,5 @@ def test_tests_that_make_no_sense_are_refused(stated, said):
 
 def test_all_faults_come_together():
     with pytest.raises(Faults) as error:
-        experiments.rank(uncertain(), 2.0, designs=[Design("a", (1,), 3), Design("b", (0,), -1)], channels=["x"])
+        experiments.rank(uncertain(), 2.0, designs=[Design("a", 1, 3), Design("b", 0, -1)], channels=["x"])
     assert len(error.value.faults) == 4

@@ -79,7 +79,7 @@ def check(case, units, write_merged):
     """Read and check the parameters and the data of CASE; run nothing."""
     with _one_message():
         from kpitoolkit import parameters
-        from kpitoolkit.batch.check import check_names, check_unit, find_case, write_merged_parameters
+        from kpitoolkit.batch.check import check_names, check_unit, find_case, notes_of, write_merged_parameters
         from kpitoolkit.errors import ToolkitError
 
         _check_catalogues(find_case(case))
@@ -97,6 +97,7 @@ def check(case, units, write_merged):
                     [
                         f"{unit}: {_count(len(faults), 'fault')}" if faults else f"{unit}: fine",
                         *(f"  - {fault}" for fault in faults),
+                        *(f"  note: {note}" for note in notes_of(read, read.units[unit])),
                     ]
                 ),
                 err=bool(faults),

@@ -105,14 +105,17 @@ def known_bounds(stated: dict[str, Any]) -> dict[str, list[float]]:
 def unknown_channels(where: str, stated: Iterable[str], known: Iterable[str]) -> list[str]:
     """Say which channels a parameter names that the unit's spend does not have, each with the nearest one.
 
+    A unit cannot take out what the defaults state: what only some units have belongs into their own files.
+
     Examples
     --------
     >>> unknown_channels("budget_bounds", ["tvv", "search"], ["search", "tv"])
     ["budget_bounds: 'tvv' is no channel of this unit's spend. Did you mean 'tv'? Channels: search, tv"]
     """
     known = list(known)
+    only = " State it only in the files of units that have it."
     return [
-        f"{where}: '{name}' is no channel of this unit's spend.{suggest(name, known)} "
+        f"{where}: '{name}' is no channel of this unit's spend.{suggest(name, known) or only} "
         f"Channels: {', '.join(known) or 'none'}"
         for name in stated
         if name not in known

@@ -8,6 +8,10 @@ import pandas as pd
 
 from kpitoolkit import money, parameters
 
+PERIODS_OF_CARRYOVER = {"week": 13, "quarter": 2}
+PERIODS_OF_QUARTER = {"week": 13, "quarter": 1}
+MARKETING = "marketing"
+
 
 @dataclass(frozen=True, eq=False)
 class Rates:
@@ -94,3 +98,61 @@ def weekly(
     net = net / (1 + rows["platform"].map(dict(platforms_including_vat or {})).astype(float).fillna(0.0).to_numpy())
     own = {name: (rows["platform"] == name).to_numpy() for name in sorted(set(rows["platform"]))}
     return pd.DataFrame({name: by_week(rows[which], net[which], weeks) for name, which in own.items()}, index=weeks)
+
+
+def filed(financials: pd.DataFrame, basis: str, quarter: str) -> pd.DataFrame:
+    """Return the unrounded rows on one basis, up to a quarter."""
+    rounded = financials["rounded"].astype("boolean").fillna(False)
+    return financials[(financials["basis"] == basis) & ~rounded & (financials["quarter"] <= quarter)]
+
+
+def quarterly(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return revenue and marketing cost of the last unbroken run of complete quarters: index quarter, currency units.
+
+    Examples
+    --------
+    >>> cents = {"revenue_cents": [900, 900, 900], "marketing_cost_cents": [100, 200, 300]}
+    >>> quarterly(pd.DataFrame({"quarter": ["2025Q4", "2026Q2", "2026Q3"], **cents}))["marketing"].tolist()
+    [2.0, 3.0]
+    """
+    columns = {"revenue_cents": "revenue", "marketing_cost_cents": MARKETING}
+    figures = rows.groupby("quarter")[list(columns)].first().dropna().astype(float) / 100
+    ends = pd.PeriodIndex(figures.index, freq="Q")
+    unbroken = np.append(np.flatnonzero(np.diff(ends.asi8) != 1) + 1, 0).max() if len(ends) else 0
+    return figures.iloc[unbroken:].rename(columns=columns)
+
+
+def of_regression(frames: Mapping[str, pd.DataFrame], stated: parameters.Parameters) -> pd.DataFrame | None:
+    """Return spend by period and channel as the regression of a unit will have it; None where its tables do not say.
+
+    Parameters
+    ----------
+    frames : dict of DataFrame
+        The unit's tables, as ``tables.read`` returns them.
+    stated : Parameters
+        Of the unit.
+
+    Returns
+    -------
+    DataFrame or None
+        Index: last periods of ``regression_periods``, those that carry spend into them and a quarter before. Columns:
+        every channel with a row of spend in them; currency of the unit, all missing where a rate is missing.
+    """
+    if stated.frequency == "quarter":
+        financials = frames.get("financials")
+        if financials is None or not {"revenue_cents", "marketing_cost_cents"} <= set(financials):
+            return None
+        found = quarterly(filed(financials, stated.basis, stated.quarter))[[MARKETING]]
+        return found.iloc[-stated.regression_periods :] if len(found) else None
+    if not {"ledger", "ad_spend"} <= set(frames):
+        return None
+    sold = frames["ledger"].loc[frames["ledger"]["account"].isin(stated.accounts["sales"]), "date"]
+    if not len(sold) or not len(frames["ad_spend"]):
+        return None
+    count = stated.regression_periods + PERIODS_OF_CARRYOVER["week"] - 1 + PERIODS_OF_QUARTER["week"]
+    weeks = whole_weeks(sold.min(), stated.quarter, count)
+    rates = Rates(frames.get("fx_rates"), stated.currency, stated.group_currency, [])
+    if not len(weeks):
+        return None
+    found = weekly(frames["ad_spend"], weeks, rates, stated.platforms_including_vat)
+    return found * np.nan if rates.faults else found

@@ -1,14 +1,17 @@
-"""Checks before anything runs: the names on the command line, and the data of each unit against their contracts."""
+"""Checks before anything runs: the names on the command line, the data of each unit against their contracts, and what
+a unit states of the regression against its data and against what was published."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 
-from kpitoolkit import parameters, tables
+from kpitoolkit import parameters, spending, tables
 from kpitoolkit.batch.record import write_atomically
 from kpitoolkit.errors import Faults, ToolkitError, suggest
+from kpitoolkit.modelling import bounds_faults, unknown_channels
 from kpitoolkit.parameters import Case, Parameters
 
 
@@ -49,30 +52,33 @@ def check_names(what: str, wanted: Iterable[str], known: Iterable[str]) -> None:
         raise Faults(f"--{what}", faults)
 
 
-def check_unit(case: Case, stated: Parameters) -> list[str]:
-    """Read every declared table of a unit and say all that is wrong with it.
+def check_unit(case: Case, stated: Parameters, outputs: Path | None = None) -> list[str]:
+    """Read every declared table of a unit and say all that is wrong with it, and with what is stated of it.
 
     Parameters
     ----------
     case : Case
     stated : Parameters
         Of the unit.
+    outputs : Path, optional
+        Root of published results, by default ``outputs/`` of the project.
 
     Returns
     -------
     list of str
-        One sentence a fault, empty where all is well: what breaks a contract, what is missing, and tables that do not
-        reach over the case's quarter. Of tables in connections no row is read: only that they and their columns are
-        there.
+        One sentence a fault, empty where all is well: what breaks a contract, what is missing, tables that do not
+        reach over the case's quarter, parameters of the regression that the data rule out, a previous case that is
+        not there. Of tables in connections no row is read: only that they and their columns are there.
     """
     workspace = parameters.workspace_of(case, stated)
     faults = tables.examine(workspace)
+    previous = unknown_previous_case(case, stated, outputs or parameters.outputs_root())
     try:
         frames = tables.read(workspace, sorted(tables.files(workspace)))
     except Faults as error:
-        return faults + list(error.faults)
+        return faults + list(error.faults) + previous
     if faults:
-        return faults
+        return faults + previous
     for name, column in (("orders", "time"), ("touchpoints", "time"), ("platform_claims", "conversion_time")):
         if name in frames:
             local = parameters.local_time(frames[name][column], stated.timezone)
@@ -86,7 +92,84 @@ def check_unit(case: Case, stated: Parameters) -> list[str]:
             gaps.append(f"platform_claims: {count} claims were touched after their conversion. Check the time zones")
     if "financials" in frames and stated.quarter not in set(frames["financials"]["quarter"]):
         gaps.append(f"financials: no row for {stated.quarter}. Add it, or state another quarter")
-    return gaps
+    return gaps + regression_faults(frames, stated) + previous
+
+
+def regression_faults(frames: dict[str, pd.DataFrame], stated: Parameters) -> list[str]:
+    """Say which parameters of the regression and the budget a unit's own spend rules out.
+
+    Channels that it does not have; bounds that exclude the total. Default bounds follow from the fit: here they are as
+    wide as any fit can make them, so that what is refused here would be refused there.
+
+    Examples
+    --------
+    >>> rows = {"quarter": ["2026Q2", "2026Q3"], "basis": "", "rounded": False, "revenue_cents": 900}
+    >>> filed = pd.DataFrame({**rows, "marketing_cost_cents": [100, 200]})
+    >>> bounds = {"frequency": "quarter", "budget_bounds": {"marketng": [0, 1]}}
+    >>> regression_faults({"financials": filed}, Parameters(unit="it", quarter="2026Q3", **bounds))[0][:78]
+    "budget_bounds: 'marketng' is no channel of this unit's spend. Did you mean 'ma"
+    """
+    spend = spending.of_regression(frames, stated)
+    if spend is None:
+        return []
+    faults = unknown_channels("regression_priors: channels", stated.regression_priors.get("channels", {}), spend)
+    before = spending.PERIODS_OF_CARRYOVER[stated.frequency] - 1
+    reached, window = (spend.iloc[-(stated.regression_periods + more) :] for more in (before, 0))
+    moving = reached.std(ddof=0) > 1e-12 * np.maximum(1.0, reached.mean())
+    fitted = [name for name in spend if window[name].any() and moving[name]]
+    named = {f"budget_scenarios: '{name}'": plan for name, plan in stated.budget_scenarios.items()}
+    for where, own in {"budget_bounds": stated.budget_bounds, **named}.items():
+        faults += unknown_channels(where, own, spend)
+        faults += [
+            f"{where}: '{name}' has no spend, or the same in every period, in the regression's window: nothing is "
+            "modelled of it. Leave it out"
+            for name in own
+            if name in spend and name not in fitted and reached[name].notna().all()
+        ]
+    if faults or not fitted or stated.budget_total == "free" or reached.isna().any(axis=None):
+        return faults
+    periods = spending.PERIODS_OF_QUARTER[stated.frequency]
+    now = periods * window[fitted].iloc[-periods:].mean()
+    lowest = periods * reached[fitted].min() * (len(reached) == len(window) + before)
+    change = stated.budget_largest_change
+    low = np.minimum(np.maximum(lowest, now * (1 - change)), now).to_dict()
+    high = np.maximum(np.minimum(periods * reached[fitted].max(), now * (1 + change)), now).to_dict()
+    low |= {name: ends[0] for name, ends in stated.budget_bounds.items()}
+    high |= {name: ends[1] for name, ends in stated.budget_bounds.items()}
+    fixed = stated.budget_total == "fixed"
+    total = float(now.sum()) if fixed else stated.budget_total
+    return [f"budget_bounds: {fault}" for fault in bounds_faults(low, high, total, stated.currency, fixed=fixed)]
+
+
+def unknown_previous_case(case: Case, stated: Parameters, outputs: Path) -> list[str]:
+    """Say that the previous case is none: neither a case beside this one nor one that was published."""
+    cases = {path.parent.name for path in case.folder.parent.glob("*/_defaults.yml")}
+    known = sorted((cases | {path.parent.name for path in outputs.glob("*/run.json")}) - {case.name})
+    if not stated.previous_case or stated.previous_case in known:
+        return []
+    if parameters.previous_tables(outputs, stated, "*"):
+        return []
+    return [
+        f"previous_case: there is no case '{stated.previous_case}' in {case.folder.parent}, and none was published in "
+        f"{outputs}.{suggest(stated.previous_case, known)} Known: {', '.join(known) or 'none'}. Correct the name, or "
+        "leave it out"
+    ]
+
+
+def notes_of(case: Case, stated: Parameters, outputs: Path | None = None) -> list[str]:
+    """Say what an analyst should know of a unit though it is no fault.
+
+    That the previous case has no regression of the unit is none: a unit that is new has no last quarter, and the page
+    says from what its bridge begins.
+    """
+    outputs = outputs or parameters.outputs_root()
+    published = {path.stem for path in parameters.previous_tables(outputs, stated, "regression")}
+    if not stated.previous_case or unknown_previous_case(case, stated, outputs) or "regression_iroas" in published:
+        return []
+    return [
+        f"previous_case {stated.previous_case} has no published regression of this unit in {outputs}: the bridge will "
+        f"begin from an estimate made today. Run {stated.previous_case} first if it should have one"
+    ]
 
 
 def currency_faults(frames: dict[str, pd.DataFrame], stated: Parameters) -> list[str]:

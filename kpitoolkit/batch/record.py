@@ -2,7 +2,8 @@
 
 A notebook's ``key`` is a hash of everything its output follows from. Its output is left alone while the key is the same
 and the published files are, byte for byte, those that were written. ``inputs`` is the part of the key that a reader's
-figures follow from (parameters, data, and last quarter's tables where a notebook takes ``previous_case``): results of earlier notebooks are read only where it is the same.
+figures follow from (parameters, data, and last quarter's tables where a notebook takes ``previous_case``): results of
+earlier notebooks are read only where it is the same.
 """
 
 import hashlib

@@ -232,7 +232,7 @@ def _run_unit(batch: Batch, unit: str) -> None:
             continue
         if faults is None:
             with batch.one_at_a_time:
-                faults = [] if unit == GROUP_UNIT else check_unit(batch.case, batch.stated(unit))
+                faults = [] if unit == GROUP_UNIT else check_unit(batch.case, batch.stated(unit), batch.home.parent)
         if faults:
             _report(batch, replace(job, status="refused", message="\n".join(faults)))
             continue
@@ -268,6 +268,9 @@ def _job(batch: Batch, unit: str, notebook: Notebook) -> Entry:
     # what a connection's table holds is not known without reading it: it counts as changed in every run
     data = batch.data[unit].items()
     content = {table: batch.once if "connection" in found else found["sha256"] for table, found in data}
+    if "previous_case" in notebook.parameters:  # the notebook's own tables of last quarter, which it may compare with
+        read = parameters.previous_tables(batch.home.parent, stated, notebook.name)
+        content |= record.files_digest(batch.home.parent, read)
     inputs = record.digest([figures, record.file_digest(catalogue), content])
     shelf = batch.shelf(unit)
     key = record.digest(

@@ -14,7 +14,6 @@ from kpitoolkit.regression.checks import dependent, jumps, named_periods, runs
 from kpitoolkit.regression.transforms import PERIODS_OF_CARRYOVER
 
 CONTROLS = ("price_index", "promotion_days", "holiday_days")
-MARKETING = "marketing"
 LATEST_START_DAYS = 10
 SMALL_WEEK = 0.2
 QUARTER_WEEKS = 13
@@ -112,8 +111,10 @@ def inputs(
     if frequency == "quarter":
         found = tables.read(place, ["financials", *optional])
         frame = quarterly_inputs(found["financials"], basis, quarter, periods)
-        experiments = _experiments(found, frame, (MARKETING,), frequency)
-        return Inputs(frame, (MARKETING,), (), frequency, currency, lift_tests=experiments, reaching_back=frame)
+        experiments = _experiments(found, frame, (spending.MARKETING,), frequency)
+        return Inputs(
+            frame, (spending.MARKETING,), (), frequency, currency, lift_tests=experiments, reaching_back=frame
+        )
     if frequency != "week":
         raise Faults(
             "parameters",
@@ -283,12 +284,11 @@ def quarterly_inputs(financials: pd.DataFrame, basis: str, quarter: str, periods
         raise Faults(
             "financials", [f"no row has basis '{basis}'.{suggest(basis, known)} Found: {', '.join(known) or 'none'}"]
         )
-    columns = {"revenue_cents": "revenue", "marketing_cost_cents": "marketing"}
+    columns = ("revenue_cents", "marketing_cost_cents")
     missing = [name for name in columns if name not in financials]
     if missing:
         raise Faults("financials", [f"column '{name.removesuffix('_cents')}' is missing" for name in missing])
-    rounded = financials["rounded"].astype("boolean").fillna(False)
-    rows = financials[(financials["basis"] == basis) & ~rounded & (financials["quarter"] <= quarter)]
+    rows = spending.filed(financials, basis, quarter)
     faults = [
         f"{name.removesuffix('_cents')} of {when}: filings on basis '{basis}' disagree. Keep one basis for each reading"
         for name in columns
@@ -297,10 +297,7 @@ def quarterly_inputs(financials: pd.DataFrame, basis: str, quarter: str, periods
     ]
     if faults:
         raise Faults("financials", faults)
-    figures = rows.groupby("quarter")[list(columns)].first().dropna().astype(float) / 100
-    ends = pd.PeriodIndex(figures.index, freq="Q")
-    unbroken = np.append(np.flatnonzero(np.diff(ends.asi8) != 1) + 1, 0).max() if len(ends) else 0
-    frame = figures.iloc[unbroken:].iloc[-periods:].rename(columns=columns)
+    frame = spending.quarterly(rows).iloc[-periods:]
     frame.index = pd.DatetimeIndex(
         pd.PeriodIndex(frame.index, freq="Q").end_time.normalize().astype("datetime64[ns]"), name="quarter_end"
     )

@@ -2,12 +2,24 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from kpitoolkit import parameters
-from kpitoolkit.batch.check import check_names, check_unit, find_case, write_merged_parameters
+from kpitoolkit.batch.check import (
+    check_names,
+    check_unit,
+    find_case,
+    notes_of,
+    regression_faults,
+    write_merged_parameters,
+)
 from kpitoolkit.errors import Faults, ToolkitError
+from kpitoolkit.parameters import Parameters
+from kpitoolkit.regression.budget import plan_budget
+from tests.regression.posterior_by_hand import written
 
 CASES = Path(__file__).parents[2] / "parameters"
 
@@ -96,3 +108,142 @@ def parameters_rows(case, stated, first):
         rows = rows[rows["unit"] == "Consolidated"]
     rows = rows[(rows["basis"] == stated.basis) & rows["quarter"].between(first, stated.quarter) & ~rows["rounded"]]
     return rows.drop_duplicates("quarter")
+
+
+# What is stated of the regression
+
+
+def frames_of(spend):
+    """Tables of a unit with this spend by week, the last of 2026Q3."""
+    ends = pd.date_range(end="2026-09-27", periods=len(spend), freq="7D")
+    wide = spend.set_axis(ends).rename_axis("date").reset_index()
+    rows = wide.melt("date", var_name="platform", value_name="spend_cents").assign(currency="EUR")
+    rows["spend_cents"] = (rows["spend_cents"] * 100).round().astype("int64")
+    return {"ad_spend": rows, "ledger": pd.DataFrame({"date": ends - pd.Timedelta(days=6), "account": "4000"})}
+
+
+def two_channels(last_quarter=(100, 50)):
+    """Twenty weeks of 90 and 30, then thirteen of ``last_quarter``."""
+    early = np.tile([90, 30], (20, 1))
+    return pd.DataFrame(np.vstack([early, np.tile(last_quarter, (13, 1))]), columns=["search", "tv"])
+
+
+def said_of(spend, **stated):
+    return regression_faults(frames_of(spend), Parameters(unit="it", quarter="2026Q3", **stated))
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        (
+            {"regression_priors": {"channels": {"serch": {"iroas": 2.0}}}},
+            "regression_priors: channels: 'serch' is no channel of this unit's spend. Did you mean 'search'? "
+            "Channels: search, tv",
+        ),
+        (
+            {"budget_bounds": {"affiliates": [0, 1]}},
+            "budget_bounds: 'affiliates' is no channel of this unit's spend. State it only in the files of units that "
+            "have it. Channels: search, tv",
+        ),
+        ({"budget_scenarios": {"more": {"tvv": 5}}}, "budget_scenarios: 'more': 'tvv' is no channel"),
+        # last quarter: 1,300 and 650; tv at least 650 x 0.7 = 455
+        (
+            {"budget_bounds": {"search": [1500, 1600]}},
+            "budget_bounds: the lower bounds of all channels add up to 1,955.00 EUR in the quarter, above the total of "
+            "1,950.00 EUR (budget_total: fixed, last quarter's spend). Lower them in budget_bounds (amounts of the "
+            "unit's currency for the whole quarter)",
+        ),
+        # tv was never above 50 a week, so at most 650
+        ({"budget_bounds": {"search": [0, 1299]}}, "upper bounds of all channels add up to 1,949.00 EUR"),
+        ({"budget_total": 2000, "budget_bounds": {"search": [0, 1300]}}, "below the total of 2,000.00 EUR. Raise"),
+        # before the first row nothing was spent; where rows carry spend in, search was never below 90 a week
+        ({"budget_total": 100}, "lower bounds of all channels add up to 1,365.00 EUR"),  # 910 and 455
+        ({"budget_total": 100, "regression_periods": 20}, "add up to 1,625.00 EUR"),  # 1,170 and 455
+    ],
+)
+def test_what_the_regression_would_refuse_is_said_before(stated, said):
+    (fault,) = said_of(two_channels(), **stated)
+    assert fault.startswith(said) or said in fault
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {},
+        {"budget_bounds": {"search": [1495, 1495]}},
+        {"budget_bounds": {"search": [1300, 1300]}},
+        {"budget_total": "free", "budget_bounds": {"search": [5000, 6000]}},
+        {"regression_priors": {"channels": {"tv": {"iroas": 2.0}}}, "budget_scenarios": {"a": {"tv": 0}}},
+    ],
+)
+def test_what_the_regression_would_take_is_no_fault(stated):
+    assert said_of(two_channels(), **stated) == []
+
+
+def test_a_channel_of_which_nothing_is_modelled_takes_priors_and_no_bounds():
+    spend = two_channels().assign(steady=10, radio=[5] * 3 + [0] * 30)
+    stated = {"regression_periods": 15, "budget_bounds": {"radio": [0, 1], "steady": [0, 1], "tv": [0, 700]}}
+    found = said_of(spend, **stated, regression_priors={"channels": {"radio": {"iroas": 2}, "steady": {"iroas": 2}}})
+    assert [fault.split("'")[1] for fault in found] == ["radio", "steady"]
+    assert all("nothing is modelled of it" in fault for fault in found)
+
+
+@pytest.mark.parametrize("carryover", [0.0, 0.6, 0.95])
+def test_the_check_refuses_nothing_that_the_budget_takes(carryover):
+    """The check knows no carry-over: where it refuses, the budget does at any; near the edge the budget alone may."""
+    draw = np.random.default_rng(3)
+    spend = draw.gamma(4, 25, (62, 2)).round(2)
+    post = written(spend, window=50, iroas=[3.0, 1.0], carryover=carryover, channels=("search", "tv"))
+    now = 13 * spend[-13:].mean(axis=0)
+    agreed = {True: 0, False: 0}
+    for _time in range(60):
+        ends = np.sort(now[0] * draw.uniform(0.3, 1.8, 2)).round(2).tolist()
+        total = draw.choice(["fixed", float(now.sum() * draw.uniform(0.6, 1.4))]).item()
+        total = total if total == "fixed" else float(total)
+        stated = {"budget_total": total, "budget_bounds": {"search": ends}, "regression_periods": 50}
+        refused = bool(said_of(pd.DataFrame(spend, columns=["search", "tv"]), **stated))
+        try:
+            plan_budget(post, total=total, largest_change=0.3, bounds={"search": ends})
+            assert not refused, (total, ends)
+            agreed[False] += 1
+        except Faults:
+            agreed[True] += refused
+    assert min(agreed.values()) >= 10
+
+
+def previous(tiny, name):
+    (tiny / "north.yml").write_text(f"unit: north\nprevious_case: {name}\n")
+    case = parameters.read_case(tiny)
+    return case, case.units["north"]
+
+
+def test_a_previous_case_that_is_none_is_a_fault(tiny, tmp_path):
+    (tmp_path / "outputs" / "2026Q2").mkdir(parents=True)
+    (tmp_path / "outputs" / "2026Q2" / "run.json").write_text("{}")
+    case, stated = previous(tiny, "2026Q1")
+    (fault,) = check_unit(case, stated, tmp_path / "outputs")
+    assert "there is no case '2026Q1'" in fault and "Did you mean '2026Q2'? Known: 2026Q2." in fault
+    assert notes_of(case, stated, tmp_path / "outputs") == []
+    (tiny / "financials.csv").rename(tmp_path / "kept.csv")
+    assert len(check_unit(case, stated, tmp_path / "outputs")) == 2  # all faults in one message
+    (tmp_path / "kept.csv").rename(tiny / "financials.csv")
+    case, stated = previous(tiny, "2026Q2")
+    assert check_unit(case, stated, tmp_path / "outputs") == []
+    (tmp_path / "parameters" / "2026Q1").mkdir()
+    (tmp_path / "parameters" / "2026Q1" / "_defaults.yml").write_text("")
+    assert check_unit(*previous(tiny, "2026Q1"), tmp_path / "outputs") == []
+
+
+def test_a_previous_case_without_the_unit_is_noted_and_no_fault(tiny, tmp_path):
+    outputs = tmp_path / "outputs"
+    (outputs / "2026Q2" / "north" / "tables").mkdir(parents=True)
+    (outputs / "2026Q2" / "run.json").write_text("{}")
+    case, stated = previous(tiny, "2026Q2")
+    assert check_unit(case, stated, outputs) == []
+    (note,) = notes_of(case, stated, outputs)
+    assert note.startswith("previous_case 2026Q2 has no published regression of this unit in ")
+    (outputs / "2026Q2" / "north" / "tables" / "regression_iroas.parquet").write_text("")
+    assert notes_of(case, stated, outputs) == []
+    (tiny / "north.yml").write_text("unit: north\n")
+    case = parameters.read_case(tiny)
+    assert notes_of(case, case.units["north"], outputs) == []

@@ -192,6 +192,33 @@ def test_a_page_that_reads_results_is_not_remade_from_less_than_it_had(place):
     assert statuses(again(force=True))["north/report"] == "made"
 
 
+def test_last_quarters_tables_are_part_of_what_a_page_follows_from(tiny, tmp_path):
+    notebooks, outputs = tmp_path / "notebooks", tmp_path / "outputs"
+    notebooks.mkdir()
+    for name, line in (("first", 'previous_case = \\"\\"\\n'), ("other", "")):
+        text = (NOTEBOOKS / "first.ipynb").read_text(encoding="utf-8").replace("first_values", f"{name}_values")
+        (notebooks / f"{name}.ipynb").write_text(text.replace('save_dir = \\"\\"', line + 'save_dir = \\"\\"'))
+    (tiny / "north.yml").write_text("unit: north\nprevious_case: before\n")
+    tables = outputs / "before" / "north" / "tables"
+    tables.mkdir(parents=True)
+    (outputs / "before" / "run.json").write_text("{}")
+
+    def again():
+        return statuses(run_case(tiny, units=["north"], output=outputs, notebooks_dir=notebooks, jobs=1))
+
+    made, unchanged = ({"north/first": status, "north/other": "unchanged"} for status in ("made", "unchanged"))
+    assert set(again().values()) == {"made"}
+    assert again() == unchanged
+    for content in ("0.9", "1.1"):  # published now, then published anew
+        (tables / "first_iroas.parquet").write_text(content)
+        assert again() == made
+        assert again() == unchanged
+    (tables / "second_iroas.parquet").write_text("another notebook's")
+    assert again() == unchanged
+    (tables / "first_iroas.parquet").unlink()
+    assert again() == made
+
+
 def test_another_language_stands_beside_the_first(place):
     _, home, again = place
     tables = snapshot(home / "north/tables")

@@ -130,7 +130,7 @@ def _in_millions(frame: pd.DataFrame, formats: dict) -> tuple[pd.DataFrame, dict
     largest = {column: float(each.abs().max()) for column, each in amounts.items() if each.notna().any()}
     if max(largest.values(), default=0.0) < _MILLIONS_FROM:
         return frame, formats, []
-    digits = {column: 1 if most >= 10 else 2 if most >= 1 else 3 for column, most in largest.items()}
+    digits = {c: 1 if most >= 10 else 2 if most >= 1 else 3 if most else 0 for c, most in largest.items()}
     written = {column: f"number{digits.get(column, 0)}" for column in amounts}
     return frame.assign(**amounts), formats | written, [*amounts]
 

@@ -67,6 +67,8 @@ def test_large_money_stands_in_millions_in_every_column_of_the_table():
     lines = [line.split() for line in repr(shown).splitlines()]
     assert lines[1:] == [["Less", "183,6", "−0,035"], ["More", "–", "0,000"]]
     assert " ".join(lines[0]).count("milioni di $") == 2
+    nothing = repr(pages.table(frame.assign(gain_cents=0), "it", in_millions=True, missing="–")).splitlines()
+    assert nothing[1].split() == ["Less", "183,6", "0"]
     small = frame.assign(spend_cents=[999_999_999, 1])  # just below ten million: in full, as ever
     assert repr(pages.table(small, "it", in_millions=True)) == repr(pages.table(small, "it"))
 

@@ -86,6 +86,14 @@ def test_spend_that_answers_to_demand_a_week_later_fails_both_placebos():
 
 
 @pytest.mark.usefixtures("no_forecasts")
+def test_an_answer_four_weeks_later_still_fails_both_placebos():
+    draw = np.random.default_rng(2)
+    demand = draw.normal(0, 10, 160)
+    result = run(1000 + 5 * demand[4:] + draw.normal(0, 2, 156), 100 + demand[:-4] + draw.normal(0, 2, 156))
+    assert (verdicts(result)[["future_spend", "budget_follows_demand"]] == "look_closer").all()
+
+
+@pytest.mark.usefixtures("no_forecasts")
 def test_same_week_demand_shock_escapes_both_placebos():
     """Why a pass proves nothing: spend and revenue share an unseen shock, and both placebos pass."""
     draw = np.random.default_rng(4)
@@ -136,6 +144,32 @@ def test_growth_alone_is_named_a_trap():
     assert any(sentence.startswith("A trap") for sentence in result.findings("en"))
 
 
+@pytest.mark.parametrize(
+    ("levels", "changes", "verdict"),
+    [
+        (0.71, (0.5, 0.05), "look_closer"),  # agreement of levels that changes do not bear out
+        (0.70, (0.5, 0.5), "stated"),
+        (0.71, (0.5, 0.049), "stated"),
+        (0.71, (-0.5, 0.001), "look_closer"),
+        (0.71, (0.0, 0.001), "look_closer"),
+    ],
+)
+def test_where_a_trap_begins(levels, changes, verdict, post, monkeypatch):
+    found = iter([(levels, 0.0), changes])
+    monkeypatch.setattr(diagnostics.linear, "correlation", lambda _revenue, _spend: next(found))
+    assert [row[4] for row in diagnostics._levels_and_changes(post.problem)] == [verdict] * 2
+
+
+@pytest.mark.parametrize(
+    ("run_of", "statistic", "verdict"),
+    [(4, 0.9, "look_closer"), (2, 1.9, "in_order"), (1, 3.9, "look_closer")],
+)
+def test_neighbouring_errors_by_hand(run_of, statistic, verdict):
+    """Forty errors of one: each change of sign adds four to the sum of squared differences, over a sum of forty."""
+    errors = np.resize(np.repeat([1.0, -1.0], run_of), 40)
+    assert diagnostics._durbin_watson(errors)[2:] == (statistic, pytest.approx(np.nan, nan_ok=True), verdict)
+
+
 @pytest.mark.usefixtures("no_forecasts")
 def test_channels_that_move_together_are_hard_to_tell_apart():
     frame = simulated.frame(weeks=104)
@@ -158,6 +192,15 @@ def test_own_data_is_what_is_left_beyond_prior_and_other_channels(post):
     known = replace(post, problem=problem, iroas=iroas)
     assert diagnostics.own_data(known) == pytest.approx([0.25, 1.0], rel=0.04)
     assert [row[4] for row in diagnostics._own_data(known)] == ["in_order", "look_closer"]
+
+
+def test_where_data_begin_to_speak_of_their_own(post, monkeypatch):
+    """As for a verdict: a fifth of the uncertainty taken away is little, a third is enough."""
+    said = []
+    for left in (0.81, 0.8, 0.79, 0.67, 0.66):
+        monkeypatch.setattr(diagnostics, "own_data", lambda _post, left=left: np.full(2, left))
+        said.append(diagnostics._own_data(post)[0][4])
+    assert said == ["look_closer", "look_closer", "stated", "stated", "in_order"]
 
 
 @pytest.mark.usefixtures("no_forecasts")
@@ -214,6 +257,16 @@ def test_chains_that_disagree_are_named(post):
     said = " ".join(diagnostics_wording.findings(pd.DataFrame(list(rows.values()), columns=diagnostics.COLUMNS), "en"))
     assert "disagree (R-hat) about TV (1.20)" in said
     assert "search (" not in said
+
+
+def test_where_a_sampler_is_to_be_looked_at(post):
+    """R-hat from 1.05, an effective number of draws below 400, one divergence in a hundred."""
+    rows, draws = [], len(post.iroas)
+    for r_hat, ess, share in ((1.0499, 400.0, 0.0099), (1.05, 399.9, 0.01)):
+        figures = {"r_hat": np.full(2, r_hat), "ess": np.full(2, ess), "divergences": share * draws}
+        walked = replace(post, kind="published", **figures)
+        rows.append([row[4] for row in diagnostics._sampler(walked)][:-1])
+    assert rows == [["in_order"] * 5, ["look_closer"] * 5]
 
 
 def test_out_of_sample_error_without_each_channel():

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from scipy import stats
 
-from kpitoolkit.regression import estimate, posterior, transforms, transparent
+from kpitoolkit.regression import estimate, linear, posterior, transforms, transparent
 from kpitoolkit.regression.problem import cut
 from tests.regression import simulated
 
@@ -56,6 +57,20 @@ def test_interval_t_and_fit_belong_together(post, result):
     left = revenue - design @ table["estimate"].to_numpy()
     left, around = left[1:] - rho * left[:-1], revenue[1:] - rho * revenue[:-1]
     assert result.r_squared == pytest.approx(1 - left @ left / ((around - around.mean()) ** 2).sum())
+
+
+def test_all_terms_together_are_tested_on_the_hac_covariance(post, result):
+    """Second way: Wald's quadratic form over its number of terms, the intercept left out."""
+    problem = post.problem
+    design = np.column_stack([problem.baseline, transparent.media_columns(post) / problem.scale])
+    fitted = linear.fit_linear(problem.revenue, design, result.autocorrelation, result.lags)
+    terms, freedom = design.shape[1] - 1, len(design) - 1 - design.shape[1]
+    covariance = np.asarray(fitted.cov_params())[1:, 1:]
+    coefficients = np.asarray(fitted.params)[1:]
+    statistic = coefficients @ np.linalg.solve(covariance, coefficients) / terms
+    assert result.f_statistic == pytest.approx(statistic, rel=1e-6)
+    assert result.f_p_value == pytest.approx(stats.f.sf(statistic, terms, freedom), rel=1e-6)
+    assert result.f_p_value > 0
 
 
 def test_truth_is_recovered_and_stands_beside_the_modelled():

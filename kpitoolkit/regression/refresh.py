@@ -88,7 +88,8 @@ class Refresh:
         """Return what moved the returns since last quarter, all media together first."""
         _ = text.translator(language)
         if not len(self.table):
-            return [_("No return has a figure in both quarters: there is no bridge between them.")]
+            none = _("No return has a figure in both quarters: there is no bridge between them.")
+            return [none, *(_note(key, values, language) for key, values in self.notes)]
         said = [_together(self.table[self.table["channel"] == TOTAL], language)]
         moved = [_moved(rows, language) for name, rows in self.table.groupby("channel", sort=False) if name != TOTAL]
         if moved:
@@ -191,6 +192,7 @@ def refresh(
     published: pd.DataFrame | None = None,
     specified: pd.DataFrame | None = None,
     lift_tests: pd.DataFrame | None = None,
+    previous_case: str = "",
     fit: Callable[..., Regression] = model.fit,
 ) -> Refresh:
     """Build the bridge from last quarter's iROAS to this quarter's.
@@ -206,6 +208,8 @@ def refresh(
         last quarter's window is estimated today, and restated data are not examined.
     lift_tests : DataFrame, optional
         The unit's rows of the table `lift_tests`; each estimation takes those of its own window.
+    previous_case : str
+        The case that `published` was looked for in; where it has none, readers are told so by its name.
     fit : callable
         What estimates: `model.fit`, or a stand-in with its arguments.
 
@@ -214,18 +218,19 @@ def refresh(
     Refresh
     """
     post = current.posterior
+    missing = (("not_in_case", {"case": previous_case}),) if previous_case and published is None else ()
     if post is None:
-        return Refresh(pd.DataFrame(columns=TABLE), (), (), 0)
+        return Refresh(pd.DataFrame(columns=TABLE), (), missing, 0)
     old = None if specified is None or published is None else read_specification(specified)
     again = _Again(frame, current, old, lift_tests, fit)
     if not again.window:
-        return Refresh(pd.DataFrame(columns=TABLE), (), (), 0)
+        return Refresh(pd.DataFrame(columns=TABLE), (), missing, 0)
     notes = []
     end = _Figures(_point(current.table), simulation_error(post))
     if published is None:
         start = again.estimate(post.problem, post.problem.stated)
         bridge = [("restated_data", None), *((name, start) for name in STEPS[1:3])]
-        notes.append(("nothing_published", {}))
+        notes.append(("nothing_in_case", {"case": previous_case}) if previous_case else ("nothing_published", {}))
     elif old is None or old.frequency != current.frequency:
         start = _Figures(_point(published), dict.fromkeys(published["channel"], 0.0))
         bridge = [(name, None) for name in STEPS[:3]]
@@ -455,6 +460,12 @@ def _note(key: str, values: dict, language: str) -> str:
             "Nothing was published for last quarter: its figure is estimated today on its own window, with this "
             "quarter's specification and prior. Whether data were restated cannot be examined."
         ),
+        "nothing_in_case": _(
+            "previous_case {case} has no published regression of this unit: last quarter's figure is estimated today "
+            "on its own window, with this quarter's specification and prior. Whether data were restated cannot be "
+            "examined."
+        ),
+        "not_in_case": _("previous_case {case} has no published regression of this unit."),
         "no_specification": _(
             "How last quarter's figures were made was not saved: restated data, specification and prior cannot be "
             "told apart, and their sum is unexplained."

@@ -102,13 +102,13 @@ class Experiments:
     currency: str
     frequency: str
 
-    @property
-    def shown(self) -> pd.DataFrame:
-        """The best test of each channel as pages show it: money in cents."""
+    def shown(self, language: str = "en") -> pd.DataFrame:
+        """Return the best test of each channel as pages show it: its length in words, money in cents."""
         money = {"test_cost": "test_cost_cents", "test_value": "test_value_cents"}
         money |= {"perfect_value": "perfect_value_cents", "test_net": "test_net_cents"}
         best = self.table.drop_duplicates("channel")
         cents = {name: (best[name] * 100).round().astype("Int64") for name in money}
+        cents["test_periods"] = [wording.named(row, self.frequency, language)["length"] for _, row in best.iterrows()]
         frame = best.assign(interval_narrower=wording.narrower(best), **cents).rename(columns=money)
         kept = ["rank", "channel", "design", "test_periods", "log_sd", "interval_narrower", *money.values()]
         return frame[[*kept, "test_verdict"]]

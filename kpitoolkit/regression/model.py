@@ -103,12 +103,14 @@ class Regression:
         """The table as pages show it: money in cents, fewer columns, and for want of a verdict the reason why."""
         why = self.table["verdict_reason"]
         table = self.table.assign(verdict=self.table["verdict"].where(why == "", why))
+        table = table.tail(1) if len(table) == 2 else table  # one channel alone is the total
         return _in_cents(table[_SHOWN], ("spend", "contribution"))
 
     @property
     def believed(self) -> pd.DataFrame:
         """Returns before and after the data, as pages show them: medians both, for silent data leave them equal."""
         table, post = self.table.dropna(subset="iroas"), self.posterior
+        table = table.tail(1) if len(table) == 2 else table
         after = {} if post is None else dict(zip(post.problem.channels, np.median(post.iroas, axis=0), strict=True))
         after |= {} if post is None else {returns.TOTAL: float(np.median(post.total))}
         return table.assign(iroas_median=table["channel"].map(after).astype(float))[_BELIEVED]

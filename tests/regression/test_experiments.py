@@ -266,7 +266,7 @@ def test_channels_that_are_off_now_are_named_and_not_tested():
     silent[-13:] = 0
     found = experiments.rank(replace(post, problem=replace(post.problem, spend=silent)))
     assert len(found.table) == 0 and "no channel" in found.findings()[0]
-    assert len(found.shown) == 0
+    assert len(found.shown()) == 0
     found.plot()
 
 
@@ -286,8 +286,10 @@ def test_readers_see_sentences_figures_and_a_picture_in_both_languages(total):
         sentences = found.findings(language)
         assert len(sentences) == 5 and not any("{" in sentence for sentence in sentences)
         assert len(found.plot(language=language).patches) >= 9
-    assert found.shown["test_net_cents"].iloc[0] == round(100 * found.table["test_net"].iloc[0])
-    assert (found.shown["interval_narrower"] >= 0).all()
+    assert found.shown()["test_net_cents"].iloc[0] == round(100 * found.table["test_net"].iloc[0])
+    assert (found.shown()["interval_narrower"] >= 0).all()
+    length = round(found.table["test_periods"].iloc[0])
+    assert found.shown("it")["test_periods"].iloc[0] == f"{length} settimane"
     draft = replace(found, kind="draft")
     assert draft.findings()[0].startswith("Draft") and not found.findings()[0].startswith("Draft")
 

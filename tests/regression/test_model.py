@@ -466,10 +466,10 @@ def test_findings_are_whole_sentences_and_never_speak_of_cause(weeks, language):
 
 
 def test_the_grade_comes_first_and_a_draft_before_it(quick, result):
-    assert result.findings("en")[0].startswith("Strong evidence, as far as a model can give it: 130 weeks")
+    assert result.findings("en")[0].startswith("The data say much, as far as a model can tell: 130 weeks")
     said = quick.findings("en")
     assert said[0].startswith("Draft: ")
-    assert said[1].startswith("Strong evidence")
+    assert said[1].startswith("The data say much")
     assert not any("raft" in sentence for sentence in result.findings("en"))
 
 

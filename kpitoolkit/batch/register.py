@@ -143,7 +143,7 @@ def read(home: Path) -> Register:
     lines = lines[:-1] if ended else lines
     entries: list[Signed] = []
     for number, line in enumerate(lines, start=1):
-        fault, entry = _checked(line, number, entries[-1] if entries else None, home.resolve().name)
+        fault, entry = _checked(line, number, entries[-1] if entries else None)
         if entry is None:
             if number == len(lines) and not ended:
                 torn = (
@@ -160,7 +160,7 @@ def _entries(count: int) -> str:
     return "the 1 entry" if count == 1 else f"the {count} entries"
 
 
-def _checked(line: bytes, number: int, before: Signed | None, case: str) -> tuple[str, Signed | None]:
+def _checked(line: bytes, number: int, before: Signed | None) -> tuple[str, Signed | None]:
     try:
         raw = json.loads(line.decode("utf-8"))
         entry = Signed.model_validate(raw)
@@ -173,8 +173,6 @@ def _checked(line: bytes, number: int, before: Signed | None, case: str) -> tupl
         return "does not follow the line before it: an entry was taken out, added or moved", None
     if before and entry.time < before.time:
         return "is dated before the entry above it", None
-    if entry.case != case:
-        return f"belongs to the register of '{entry.case}'", None
     return "", entry
 
 

@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kpitoolkit import parameters, tables
-from kpitoolkit.batch import record
+from kpitoolkit.batch import record, signoff, standing
 from kpitoolkit.batch.check import check_names, check_unit
 from kpitoolkit.batch.execute import execute, load
 from kpitoolkit.batch.plan import Notebook, read_notebooks
 from kpitoolkit.batch.publish import inside, move, only_run, publish
 from kpitoolkit.batch.record import GOOD, Entry
-from kpitoolkit.batch.site import render_failure, render_page, write_index
+from kpitoolkit.batch.site import render_failure, render_page, sentences, stamp, write_index
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.errors import ToolkitError
 from kpitoolkit.parameters import Case, Parameters
@@ -36,11 +36,12 @@ _BAD = ("failed", "refused")
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What became of a run: an entry for each notebook that was asked for, and where to look."""
+    """What became of a run: an entry for each notebook asked for, where to look, which sign-offs are void."""
 
     case: Case
     entries: list[Entry]
     index: Path
+    voided: list[str] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:
@@ -183,7 +184,7 @@ def _run(batch: Batch, jobs: int | None) -> Report:
     batch = replace(batch, total=total)
     seen: dict[Path, str] = {}
     for unit in (*case.units, GROUP_UNIT):
-        batch.data[unit] = _data_of(batch, unit, seen)
+        batch.data[unit] = standing.data_of(case, batch.stated(unit), seen)
     for unit in case.units:
         (batch.shelf(unit) / "tables").mkdir(parents=True)
     pool = ThreadPoolExecutor(max_workers=min(jobs or os.cpu_count() or 1, len(case.units)))
@@ -205,7 +206,8 @@ def _run(batch: Batch, jobs: int | None) -> Report:
         refused = {entry.place: entry for entry in entries if entry.status == "refused"}
         written = batch.language or case.group.language
         index = write_index(batch.home, case, places, batch.entries | refused, written, before)
-        _save_record(batch, report, started, index)
+        _save_record(batch, report, started, index, places, written)
+        report.voided.extend(_say_sign_off(batch))
     return report
 
 
@@ -264,14 +266,13 @@ def _job(batch: Batch, unit: str, notebook: Notebook) -> Entry:
     known["unit_names"] = {name: dict(one.unit_name) for name, one in batch.case.units.items()}
     values = {name: known[name] for name in notebook.parameters if name in known}
     catalogue = parameters.catalogue_path(stated.catalogue, batch.case.name, str(batch.case.folder))
-    figures = {name: value for name, value in values.items() if name not in ("language", "catalogue", "unit_names")}
     # what a connection's table holds is not known without reading it: it counts as changed in every run
     data = batch.data[unit].items()
     content = {table: batch.once if "connection" in found else found["sha256"] for table, found in data}
     if "previous_case" in notebook.parameters:  # the notebook's own tables of last quarter, which it may compare with
         read = parameters.previous_tables(batch.home.parent, stated, notebook.name)
         content |= record.files_digest(batch.home.parent, read)
-    inputs = record.digest([figures, record.file_digest(catalogue), content])
+    inputs = record.inputs_digest(values, record.file_digest(catalogue), content)
     shelf = batch.shelf(unit)
     key = record.digest(
         [
@@ -374,36 +375,39 @@ def _report(batch: Batch, entry: Entry) -> None:
         batch.tell(entry, len(batch.reports), batch.total)
 
 
-def _save_record(batch: Batch, report: Report, started: str, index: str) -> None:
+def _save_record(batch: Batch, report: Report, started: str, index: str, places: list, written: str) -> None:
+    case = batch.case
     facts = {
-        "case": batch.case.name,
+        "case": case.name,
+        "folder": standing.relative_folder(case.folder, batch.home),
         "complete": True,
         "started": started,
         "finished": _now(),
         "exit_status": report.exit_status,
         "index": index,
+        "index_file": {"language": written, "sha256": record.file_digest(report.index)},
+        "pages": places,
         "refused": {entry.unit: entry.message for entry in report.entries if entry.status == "refused"},
         "git": record.git_commit(),
         "package": record.package_digest(),
         "versions": record.versions(),
         "units": {
-            unit: {"parameters": batch.stated(unit).model_dump(), "data": batch.data[unit]}
-            for unit in (*batch.case.units, GROUP_UNIT)
+            unit: standing.facts_of(case, batch.stated(unit), batch.data[unit]) for unit in (*case.units, GROUP_UNIT)
         },
     }
-    record.save(batch.home / "run.json", facts, batch.entries)
+    record.save(batch.home / standing.RUN, facts, batch.entries)
 
 
-def _data_of(batch: Batch, unit: str, seen: dict[Path, str]) -> dict[str, dict[str, str]]:
-    """Return the file and the hash of each declared table, each file read once for all units; or its connection."""
-    place, found = parameters.workspace_of(batch.case, batch.stated(unit)), {}
-    for table, path in sorted(tables.files(place).items()):
-        if path not in seen:
-            seen[path] = record.file_digest(path)
-        found[table] = {"file": path.name, "sha256": seen[path]}
-    for table, source in sorted(tables.connected(place).items()):
-        found[table] = {"connection": source.connection, "table": source.table, "sha256": ""}
-    return found
+def _say_sign_off(batch: Batch) -> list[str]:
+    """Write on all pages how far they are signed off; return what is void."""
+    run = standing.read_run(batch.home)
+    found = signoff.states(run, batch.case.folder)
+    stamp(run, found)
+    return [
+        f"{unit}: sign-off: {' '.join(sentences(state, run, 'en'))}"
+        for unit, state in found.items()
+        if state.status in ("void", "damaged")
+    ]
 
 
 def one_line(error: Exception) -> str:

@@ -1,11 +1,18 @@
-"""What a run shows: the page of each notebook, the page of one that failed, and the index of the case."""
+"""What a run shows: the page of each notebook, the page of one that failed, the index, and on all of them the sign-off.
+
+The sign-off is written into pages that are finished, between two marks; it is no part of what is hashed and signed.
+"""
 
 import html
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kpitoolkit import text
-from kpitoolkit.batch.record import GOOD, Entry, digest, file_digest, package_digest
+from kpitoolkit.batch import standing
+from kpitoolkit.batch.record import GOOD, Entry, digest, file_digest, package_digest, parted, write_atomically
+from kpitoolkit.batch.register import Figure, Signed
+from kpitoolkit.batch.signoff import State
+from kpitoolkit.batch.standing import Change, Run
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.parameters import Case, Parameters
 
@@ -87,6 +94,158 @@ def write_index(
 
         pages.index(home, shown, language, title)
     return digest([content, file_digest(home / "index.html")])
+
+
+def stamp(run: Run, states: Mapping[str, State]) -> None:
+    """Write on every page of a run, and on its index, how far it is signed off; pages that say so already stand."""
+    for name, (language, units) in places_of_sign_off(run).items():
+        path = run.home / name
+        try:
+            page = path.read_bytes()
+        except OSError:
+            continue  # that it is missing is said by its hash
+        before, found, after = parted(page)
+        mark = _mark(run, states, units, language)
+        if found and not found.startswith(mark):
+            write_atomically(path, before + block(run, states, units, language) + after)
+
+
+def places_of_sign_off(run: Run) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return the pages that say how far they are signed off: language, and a page's own unit or the index' units."""
+    found = {"index.html": (run.facts["index_file"]["language"], run.units)}
+    for entry in run.entries.values():
+        if entry.unit in run.units:
+            found |= {name: (entry.language, (entry.unit,)) for name in entry.outputs if name.endswith(".html")}
+    return found
+
+
+def _mark(run: Run, states: Mapping[str, State], units: tuple[str, ...], language: str) -> bytes:
+    """Begin the sign-off of a page with a hash of all that it follows from."""
+    facts = [[_name(run, unit, language), *_plain(states[unit])] for unit in units]
+    return f"<!--sign-off:{digest([facts, language, package_digest()])[:16]}-->".encode()
+
+
+def _plain(state: State) -> list:
+    def moved(figure: Figure | None):
+        return figure and figure.model_dump()
+
+    return [
+        state.status,
+        [entry.hash for entry in (*state.valid, *([state.last] if state.last else []))],
+        state.missing,
+        [(change.kind, change.name) for change in state.changes],
+        state.since,
+        [(name, moved(was), moved(now)) for name, was, now in state.restated],
+        state.not_examined,
+    ]
+
+
+def block(run: Run, states: Mapping[str, State], units: tuple[str, ...], language: str) -> bytes:
+    """Return what a page of one unit, or the index, says of the sign-off, between its two marks."""
+    from kpitoolkit.pages.blocks import fill  # drawing libraries: seconds that a run without signatures does not need
+
+    _ = text.translator(language)
+    said = {unit: sentences(states[unit], run, language) for unit in units}
+    if len(units) == 1:
+        values = {"status": states[units[0]].status, "sentences": said[units[0]]}
+    else:
+        rows = [
+            {"name": _name(run, unit, language), "status": states[unit].status, "sentences": said[unit]}
+            for unit in units
+        ]
+        values = {"rows": rows, "note": _("As of the last run or signature; kpitoolkit verify tests it again.")}
+    html = fill("signoff.html.j2", "", heading=_("Sign-off"), **values).html
+    return _mark(run, states, units, language) + f"\n{html}\n<!--/sign-off-->".encode()
+
+
+def _name(run: Run, unit: str, language: str) -> str:
+    label = text.label(unit, language)
+    stated = run.facts["units"][unit]["parameters"].get("unit_name") or {}
+    return str(stated.get(language) or (label[:1].upper() + label[1:]))
+
+
+def sentences(state: State, run: Run, language: str) -> list[str]:
+    """Say how far a unit is signed off: by whom, when, whether it stands, and if not, why and which figures moved."""
+    _ = text.translator(language)
+    preparers = ", ".join(f"{entry.name} ({text.date(entry.time, language)})" for entry in state.preparers)
+    said = []
+    if state.status in ("signed", "prepared"):
+        for entry in state.approvals:
+            how = _("with a key of the person's own") if entry.fingerprint else _("name as stated, without a key")
+            said.append(_("Signed by {name} ({role}) on {day}, {how}: valid.").format(**_who(entry, language), how=how))
+        if state.missing:
+            roles = ", ".join(_role(role, language) for role in state.missing)
+            said.append(_("Not signed yet by: {roles}.").format(roles=roles))
+        said.append(_("Prepared by {names}.").format(names=preparers))
+        said.append(_("Register entry {entry}.").format(entry=state.valid[-1].hash[:12]))
+    elif state.status == "void":
+        what = _because(state.changes, language)
+        void = _("Void since {day}: {what}.") if state.since else _("Void: {what}.")
+        said.append(void.format(day=text.date(state.since[:10] or None, language), what=what))
+        said.append(_("{name} ({role}) had signed on {day}.").format(**_who(state.last, language)))
+    elif state.status == "damaged":
+        said.append(_("Void: the register of signatures is damaged."))
+    else:
+        said.append(_("Not signed."))
+    if state.restated:
+        said.append(_("Restated since: {figures}.").format(figures=_restated(state, run, language)))
+    if state.not_examined:
+        names = ", ".join(text.label(check, language) for check in state.not_examined)
+        said.append(_("Not examined, so not tested before signing: {checks}.").format(checks=names))
+    return said
+
+
+def _who(entry: Signed, language: str) -> dict[str, str]:
+    return {"name": entry.name, "role": _role(entry.role, language), "day": text.date(entry.time, language)}
+
+
+def _role(role: str, language: str) -> str:
+    return role.upper() if len(role) <= 4 else text.label(role, language)
+
+
+def _because(changes: Iterable[Change], language: str) -> str:
+    """Say in a few words what changed."""
+    _ = text.translator(language)
+    by_kind: dict[str, list[str]] = {}
+    for change in changes:
+        by_kind.setdefault(change.kind, []).append(change.name)
+    said = []
+    for kind, sentence in (
+        ("input", _("data changed ({names})")),
+        ("parameter", _("parameters changed ({names})")),
+        ("catalogue", _("the definitions of the KPIs changed")),
+    ):
+        if kind in by_kind:
+            said.append(sentence.format(names=", ".join(by_kind[kind])))
+    count = len(by_kind.get("output", ()))
+    if count:
+        said.append(text.plural(language, "{n} published file changed", "{n} published files changed", count))
+    return "; ".join(said)
+
+
+def _restated(state: State, run: Run, language: str, most: int = 6) -> str:
+    from kpitoolkit import plots
+
+    names, said = standing.kpi_names(run, state.unit, language), []
+    for key, was, now in state.restated[:most]:
+        kpi, basis = key.rsplit("/", 1)
+        name = names.get(kpi) or text.label(kpi, language)
+        name += "" if basis == "finance" else f" ({text.label(basis, language)})"
+        both = [_figure(plots, figure, language) for figure in (was, now)]
+        if both[0] == both[1]:
+            both = [_figure(plots, figure, language, "2") for figure in (was, now)]
+        said.append(f"{name} {both[0]} → {both[1]}")
+    left = len(state.restated) - most
+    return "; ".join(said) + (text.plural(language, "; {n} more", "; {n} more", left) if left > 0 else "")
+
+
+def _figure(plots, figure: Figure | None, language: str, decimals: str = "") -> str:
+    if figure is None or figure.value is None:
+        return text.no_figure(language)
+    if figure.value_unit not in (*plots.VALUE_UNITS, "money"):
+        return text.number(figure.value, language, 2)
+    unit = {"money": "money2", "share": "percent4"}.get(figure.value_unit, "") if decimals else figure.value_unit
+    return plots.figure_text(figure.value, unit, language, figure.currency) if unit else f"{figure.value!r}"
 
 
 def _short(commit: str) -> str:

@@ -1,4 +1,4 @@
-"""The front door: ``kpitoolkit run``, ``check`` and ``sample``. Messages for the analyst, in English.
+"""The front door: ``kpitoolkit run``, ``check``, ``sign``, ``verify``, ``sample``. Messages for the analyst, in English.
 
 Exit status: 0 all fine; 1 something failed and the rest stands; 2 refused before anything ran. Heavy modules are
 imported by the command that needs them.
@@ -110,6 +110,40 @@ def check(case, units, write_merged):
 
 
 @main.command()
+@click.argument("outputs")
+@click.option("--role", required=True, help="preparer (or analyst), or one who approves: cfo, or as 'approvers' says.")
+@click.option("--name", required=True, help="Of the person who signs.")
+@click.option("--unit", "units", multiple=True, help="Only this unit ('group' for the group); may be repeated.")
+@click.option("--key", type=click.Path(path_type=Path), help="The person's own SSH key.")
+@click.option("--parameters", "folder", type=click.Path(path_type=Path), help="The case's folder, where it has moved.")
+def sign(outputs, role, name, units, key, folder):
+    """Sign what stands in OUTPUTS, a folder such as outputs/sample-2026Q3, or say why it cannot be signed."""
+    with _one_message():
+        from kpitoolkit.batch.signoff import sign as sign_off
+
+        entry = sign_off(outputs, role, name, units, key, folder)
+        how = f"with the key {entry.fingerprint}" if entry.fingerprint else "name as stated, without a key"
+        click.echo(f"Signed by {entry.name} ({entry.role}), {how}: {', '.join(entry.units)}")
+        for unit, statement in entry.units.items():
+            if statement.not_examined:
+                click.echo(f"  {unit}: not examined, so not tested: {', '.join(statement.not_examined)}")
+        click.echo(f"Entry {entry.number} of signoff.jsonl, {entry.hash}")
+
+
+@main.command()
+@click.argument("outputs")
+@click.option("--parameters", "folder", type=click.Path(path_type=Path), help="The case's folder, where it has moved.")
+def verify(outputs, folder):
+    """Work out again every hash, signature and sum of OUTPUTS; change nothing, say what differs."""
+    with _one_message():
+        from kpitoolkit.batch.verify import verify as work_out
+
+        found = work_out(outputs, folder)
+        click.echo("\n".join(found.said))
+        sys.exit(found.exit_status)
+
+
+@main.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Multiplies users, orders and money.")
 @click.option("--seed", type=int, default=None, help="Another seed makes another company.")
@@ -194,6 +228,7 @@ def closing(report, seconds: float) -> str:
         lines.append(f"What failed, as far as it ran: {report.index.parent / 'failed'}")
     if report.exit_status == REFUSED:
         return "\n".join([*lines, "Nothing was run; what was published before stands."])
+    lines += report.voided
     languages = ", ".join(sorted({_NAMES.get(entry.language, entry.language) for entry in report.entries}))
     return "\n".join([*lines, f"{languages}, {seconds:.0f} s. Open {report.index}"])
 

@@ -1,4 +1,4 @@
-"""Figures of a posterior by hand: shapes that span decades, and shares of spend that no business has."""
+"""From draws to figures, by hand: two channels whose draws are a straight line, spend that never changes."""
 
 from dataclasses import replace
 
@@ -6,46 +6,96 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kpitoolkit.regression import model, returns
+from kpitoolkit.regression import returns
 from tests.regression.posterior_by_hand import written
 
-
-def spread(factor):
-    """One channel, flat spend of 100, half of the ceiling reached: ceilings from 1 / factor to factor times 200."""
-    level = np.exp(np.linspace(-np.log(factor), np.log(factor), 101))
-    return written(np.full((120, 1), 100.0), iroas=level[:, None], half_saturation=1.0, revenue=1e4)
+BREAK_EVEN = 2.402
+DRAWS = np.column_stack([np.linspace(1, 5, 101), np.linspace(3, 1, 101)])
+HALF = np.exp(np.linspace(-1, 1, 101))[:, None]
 
 
-def test_shapes_are_medians_with_the_ceilings_interval():
-    row = returns.rows(spread(1000.0), 2.5).iloc[1]
-    assert row["ceiling"] == pytest.approx(200.0, rel=1e-4)
-    # the central 90% of draws that are even on the log scale: 0.9 of the way to either end
-    assert (row["ceiling_low"], row["ceiling_high"]) == pytest.approx((200 * 1000**-0.9, 200 * 1000**0.9), rel=1e-4)
-    assert row["half_saturation"] == pytest.approx(100.0)
-    shaped = replace(spread(2.0), half_saturation=np.array([[1.0], [2.0], [9.0]])[np.arange(101) % 3])
-    assert returns.rows(shaped, 2.5)["half_saturation"].iloc[1] == pytest.approx(200.0)
+def posterior(**changed):
+    """A quarter of the spend goes to the first channel, and all of it reaches half of its ceiling."""
+    post = written(np.full((104, 2), [100.0, 300.0]), iroas=DRAWS, channels=("tv", "web"), **changed)
+    return replace(post, r_hat=np.array([1.01, 1.2]), ess=np.array([900.0, 100.0]))
 
 
-@pytest.mark.parametrize(("factor", "status"), [(12.0, "determined"), (13.5, "not_determined")])
-def test_a_ceiling_that_spans_more_than_a_hundredfold_is_no_figure(factor, status):
-    """The interval spans factor ** 1.8: 88 and 108."""
-    post = spread(factor)
-    table = returns.ordered(returns.rows(post, 2.5), {"total_media": 1.0, "channel_1": 1.0}, ["channel_1"])
-    names = ("contributions", "media", "curves", "priors", "evidence")
-    result = model.Regression(
-        table=table, posterior=post, **dict.fromkeys(names), reasons=(), contribution_margin_share=0.4,
-        currency="EUR", frequency="week", periods=120,
-    )  # fmt: skip
-    shown = result.shapes.iloc[0]
-    assert shown["ceiling_status"] == status
-    assert pd.isna(shown["ceiling_cents"]) == (status == "not_determined")
-    assert shown["ceiling_high_cents"] / shown["ceiling_low_cents"] == pytest.approx(factor**1.8, rel=1e-3)
+@pytest.fixture(scope="module")
+def rows():
+    return returns.rows(posterior(), BREAK_EVEN).set_index("channel")
 
 
-def test_spend_over_revenue_by_hand():
-    post = spread(2.0)
-    assert returns.spend_share(post.problem) == pytest.approx(100 / 1e4)
-    assert [returns.unusual(share) for share in (0.0, np.nan, 0.0009, 0.0011, 0.99, 1.01)] == [
-        False, False, True, False, False, True,
-    ]  # fmt: skip
-    assert returns.unusual_words(2.5, "en").startswith("spend is 250.00% of revenue;")
+IROAS = {"total_media": (2.25, 2.025, 2.475), "tv": (3.0, 1.2, 4.8), "web": (2.0, 1.1, 2.9)}
+SPEND = {"total_media": 41_600, "tv": 10_400, "web": 31_200}
+
+
+@pytest.mark.parametrize("channel", IROAS)
+def test_each_figure_and_both_ends_of_its_interval(rows, channel):
+    """The next euro at half of the ceiling brings half of the average one."""
+    row, iroas = rows.loc[channel], np.array(IROAS[channel])
+    found = {
+        name: row[[name, f"{prefix}low", f"{prefix}high"]].to_numpy(dtype=float)
+        for name, prefix in (("iroas", ""), ("contribution", "contribution_"), ("mroas", "mroas_"), ("roi", "roi_"))
+    }
+    assert row["spend"] == pytest.approx(SPEND[channel])
+    assert found["iroas"] == pytest.approx(iroas)
+    assert found["contribution"] == pytest.approx(SPEND[channel] * iroas)
+    assert found["mroas"] == pytest.approx(iroas / 2, rel=1e-4)
+    assert found["roi"] == pytest.approx(iroas / BREAK_EVEN - 1)
+    assert row["mroi"] == pytest.approx(iroas[0] / 2 / BREAK_EVEN - 1, abs=1e-4)
+
+
+def test_the_probability_of_the_total_is_of_its_own_draws(rows):
+    """2.5 - 0.005 i in 20 of 101 draws; 1 + 0.04 i in 65; 3 - 0.02 i in 30."""
+    assert (rows["probability_above_break_even"] * 101).tolist() == pytest.approx([20, 65, 30])
+
+
+def test_the_total_is_as_doubtful_as_its_worst_channel(rows):
+    assert rows["r_hat"].tolist() == [1.2, 1.01, 1.2]
+    assert rows["ess"].tolist() == [100, 900, 100]
+
+
+def test_the_total_is_judged_by_its_own_narrowing(rows):
+    """Its own data are all data: what is left of it is posterior over prior, the prior's drawn anew."""
+    prior = posterior().problem.prior
+    drawn = np.random.default_rng(7).multivariate_normal(prior.mean[:2], prior.covariance[:2, :2], 100_000)
+    before = np.log(np.exp(drawn) @ [0.25, 0.75]).std()
+    total = rows.loc["total_media"]
+    assert total["shrinkage"] == pytest.approx(np.log(np.linspace(2.5, 2.0, 101)).std() / before, rel=0.03)
+    assert total["own_data"] == total["shrinkage"]
+
+
+def test_priors_and_posteriors_stand_in_currency_and_as_medians():
+    """Half-saturation of 2.5 times 100 and 300 before, once after; a log-uniform has its median in the middle."""
+    found = returns.priors_beside(posterior(half_saturation=HALF)).set_index(["quantity", "channel"])
+    half, ends = found.loc["half_saturation"], np.exp([-0.9, 0.9])
+    spread = np.exp(1.6448536 * 1.1)
+    for channel, spend in (("tv", 100.0), ("web", 300.0)):
+        before = half.loc[channel, ["prior", "prior_low", "prior_high"]].to_numpy(dtype=float)
+        assert before == pytest.approx(2.5 * spend * np.array([1, 1 / spread, spread]), rel=1e-5)
+        after = half.loc[channel, ["posterior", "low", "high"]].to_numpy(dtype=float)
+        assert after == pytest.approx(spend * np.array([1, *ends]))
+    assert found.loc[("carryover", "tv"), "prior"] == pytest.approx(0.354)
+
+
+def test_shapes_stand_in_currency():
+    found = returns.rows(posterior(half_saturation=HALF), BREAK_EVEN).set_index("channel")
+    assert found["half_saturation"].tolist() == pytest.approx([np.nan, 100, 300], nan_ok=True)
+    flat = returns.rows(posterior(), BREAK_EVEN).set_index("channel")
+    assert flat["ceiling"].tolist() == pytest.approx([np.nan, 2 * 3 * 100, 2 * 2 * 300], rel=1e-4, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [(0.00099, "unusual_spend"), (0.001, ""), (1.0, ""), (1.01, "unusual_spend"), (np.nan, "")],
+)
+def test_where_spend_beside_revenue_looks_like_a_wrong_unit(rows, share, reason):
+    table = rows.reset_index().assign(r_hat=1.0, shrinkage=0.1, own_data=0.1, probability_above_break_even=1.0)
+    assert set(returns.judged(table, 104, "week", share)["verdict_reason"]) == {reason}
+
+
+@pytest.mark.parametrize(("informed", "grade"), [(0.49, "total_only"), (0.5, "strong")])
+def test_most_of_the_spend_is_half_of_it(informed, grade):
+    table = pd.DataFrame({"channel": ["total_media", "a", "b"], "spend": [1.0, informed, 1 - informed]})
+    verdicts, reasons = ["above_break_even", "below_break_even", "insufficient_data"], ["", "", "data_silent"]
+    assert returns.evidence(table.assign(verdict=verdicts, verdict_reason=reasons)).grade == grade

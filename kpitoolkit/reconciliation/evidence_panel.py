@@ -6,7 +6,7 @@ unit by unit, by the standard deviation of their own movement beside trend and s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import signal, stats
@@ -19,7 +19,7 @@ AHEAD = {"week": 2, "quarter": 1}  # leads of the placebo
 FIRST_FORECAST = 0.7  # share of the periods before the first forecast
 WEEKS_A_REFIT = 4
 FLAT = 1e-9  # of the largest value: no movement that could be told from rounding
-LONGEST_ROOT = 0.97
+LONGEST_ROOT, MEMORY, STEPS = 0.97, 60, 4
 WEBB = np.sqrt([0.5, 1.0, 1.5])
 DRAWS, SEED = 999, 20261122
 
@@ -56,7 +56,8 @@ class Fit:
     """
     Effects of the lags in standard deviations, with their standard errors and degrees of freedom.
 
-    ``covariances`` are the classical one and the one robust to what is left over time and across units.
+    ``covariances`` are the classical one and the one robust to what is left over time and across units; ``own`` are the
+    company KPI's own lags, and ``plain`` own lags and effects before their bias is taken out.
     """
 
     effects: np.ndarray
@@ -64,6 +65,7 @@ class Fit:
     covariances: tuple[np.ndarray, ...]
     freedom: int
     own: np.ndarray
+    plain: np.ndarray
     scale_company: np.ndarray
     scale_marketing: np.ndarray
     rows: int
@@ -126,7 +128,7 @@ def scaled(values: np.ndarray, season: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return values / deviations, deviations
 
 
-def fit(panel: Panel, lags: Sequence[int], beside: Sequence[int] = ()) -> Fit:
+def fit(panel: Panel, lags: Sequence[int], beside: Sequence[int] = (), back: Fit | None = None) -> Fit:
     r"""
     Regress the company KPI on its own lags, the marketing KPI at ``lags`` and all that is held constant.
 
@@ -134,10 +136,11 @@ def fit(panel: Panel, lags: Sequence[int], beside: Sequence[int] = ()) -> Fit:
               + \alpha_u + \delta_u t + s_u(t) + \lambda_t + e_{ut}
 
     The least-squares estimate is corrected for the bias of own lags beside effects of units, trends and seasons
-    (Nickell 1981): :math:`(W'MW)^{-1} \sigma^2 [tr(M C_1), ..., 0]`, the leading term of Kiviet (1995), where
-    :math:`C_j` carries an error into the own lag *j* and *M* removes what is held constant; iterated. The standard
-    error is the larger of the classical one and Newey and West's over time, in which units' errors of one period may go
-    together (Driscoll and Kraay 1998).
+    (Nickell 1981): :math:`(W'MW)^{-1} \sigma^2 [tr(M C_1), ...]`, the leading term of Kiviet (1995), where *M* removes
+    what is held constant and :math:`C_j` carries an error into regressor *j*: into own lags, and, where the marketing
+    KPI follows the company KPI (``back``), into its lags as well; iterated. The standard error is the larger of the
+    classical one and Newey and West's over time, in which units' errors of one period may go together (Driscoll and
+    Kraay 1998).
 
     Parameters
     ----------
@@ -146,6 +149,8 @@ def fit(panel: Panel, lags: Sequence[int], beside: Sequence[int] = ()) -> Fit:
         Of the marketing KPI; a negative one is a lead.
     beside : sequence of int
         Further lags that are held constant.
+    back : Fit, optional
+        Of the marketing KPI on the company KPI's lags 1, 2, ...
 
     Raises
     ------
@@ -183,10 +188,11 @@ def fit(panel: Panel, lags: Sequence[int], beside: Sequence[int] = ()) -> Fit:
     inverse = np.linalg.inv(regressors.T @ regressors)
     plain = inverse @ (regressors.T @ response)
     found = plain
-    for _ in range(5):
+    for _ in range(STEPS):
         rest = response - regressors @ found
-        bias = _own_lag_bias(found[:own_lags], basis, row_period, unit_of_row, (count, len(company.T)))
-        found = plain - inverse[:, :own_lags] @ bias * (rest @ rest / freedom)
+        carried = _responses(found, own_lags, lags, back, count)
+        bias = _bias(carried, basis, row_period, unit_of_row, company.shape)
+        found = plain - inverse @ bias * (rest @ rest / freedom)
     rest = response - regressors @ found
     classical = inverse * (rest @ rest / freedom)
     scores = np.zeros((count, regressors.shape[1]))
@@ -196,7 +202,7 @@ def fit(panel: Panel, lags: Sequence[int], beside: Sequence[int] = ()) -> Fit:
     covariances = classical[effects, effects], robust[effects, effects]
     errors = np.sqrt(np.maximum(*(np.diag(covariance) for covariance in covariances)))
     return Fit(
-        found[effects], errors, covariances, freedom, found[:own_lags], scale_company, scale_marketing,
+        found[effects], errors, covariances, freedom, found[:own_lags], plain, scale_company, scale_marketing,
         len(rest), len(np.unique(row_period)), rest, regressors, unit_of_row,
     )  # fmt: skip
 
@@ -213,17 +219,35 @@ def _refuse_copies(regressors: np.ndarray, before: np.ndarray, own_lags: int) ->
             raise NotTestable("same_figures")
 
 
-def _own_lag_bias(own, basis, row_period, unit_of_row, shape) -> np.ndarray:
-    """``tr(M C_j)`` of each own lag; M = I - QQ', and C_j has no diagonal, so that only Q counts."""
+def _responses(found: np.ndarray, own_lags: int, lags: Sequence[int], back: Fit | None, count: int) -> list[np.ndarray]:
+    """What an error of the company KPI becomes in each regressor, period by period after it."""
+    length = min(count, MEMORY)
+    own, effects = _damped(found[:own_lags]), found[own_lags:]
+    company, marketing = np.zeros(length), np.zeros(length)
+    company[0] = 1.0
+    for t in range(1, length):
+        company[t] = sum(rho * company[t - j] for j, rho in enumerate(own, 1) if j <= t)
+        if back is not None:
+            company[t] += sum(
+                beta * marketing[t - lag] for lag, beta in zip(lags, effects, strict=True) if 0 <= lag <= t
+            )
+            marketing[t] = sum(rho * marketing[t - j] for j, rho in enumerate(_damped(back.own), 1) if j <= t)
+            marketing[t] += sum(gamma * company[t - j] for j, gamma in enumerate(back.effects, 1) if j <= t)
+    into = [np.r_[np.zeros(lag), company][:length] for lag in range(1, own_lags + 1)]
+    return into + [np.r_[np.zeros(max(lag, 0)), marketing][:length] * (lag >= 0) for lag in lags]
+
+
+def _damped(own: np.ndarray) -> np.ndarray:
+    """Own lags whose memory fades, as the correction needs it."""
     largest = np.abs(np.roots(np.r_[1.0, -own])).max()
-    own = own * (LONGEST_ROOT / largest) ** np.arange(1, len(own) + 1) if largest > LONGEST_ROOT else own
+    return own * (LONGEST_ROOT / largest) ** np.arange(1, len(own) + 1) if largest > LONGEST_ROOT else own
+
+
+def _bias(carried: list[np.ndarray], basis, row_period, unit_of_row, shape) -> np.ndarray:
+    """``tr(M C_j)`` of each regressor; M = I - QQ', and C_j has no diagonal, so that only Q counts."""
     grid = np.zeros((*shape, basis.shape[1]))
     grid[row_period, unit_of_row] = basis
-    traces = []
-    for lag in range(1, len(own) + 1):
-        carried = signal.lfilter(np.r_[np.zeros(lag), 1.0], np.r_[1.0, -own], grid, axis=0)
-        traces.append(-(grid * carried).sum())
-    return np.array(traces)
+    return np.array([-(grid * signal.lfilter(c, [1.0], grid, axis=0)).sum() if c.any() else 0.0 for c in carried])
 
 
 def _long_run(scores: np.ndarray, periods: int) -> np.ndarray:
@@ -251,22 +275,33 @@ def _orthonormal(columns: np.ndarray) -> np.ndarray:
     return left[:, sizes > 1e-10 * sizes[0]]
 
 
-def reverse_p(panel: Panel) -> float:
-    """P-value that the company KPI's past says nothing of the marketing KPI beyond its own past; NaN if untestable."""
+def both_ways(panel: Panel, lags: Sequence[int]) -> tuple[Fit, float]:
+    """
+    The fit of a pair, and the p-value that the company KPI's past says nothing of the marketing KPI beyond its own.
+
+    Each direction's correction knows the other: where a KPI follows the company figure, short series of several units
+    would else let it seem to lead. The p-value is NaN where the reverse cannot be tested.
+    """
     turned = Panel(panel.marketing, panel.company, panel.frequency, panel.controls, panel.first, panel.units)
-    return _joint_or_nan(turned, range(1, BACK[panel.frequency] + 1), ())
+    steps = list(range(1, BACK[panel.frequency] + 1))
+    ahead = fit(panel, lags)
+    try:
+        behind = fit(turned, steps)
+    except NotTestable:
+        return ahead, np.nan
+    if max(lags) > MEMORY or min(lags) < 1:
+        return ahead, behind.joint_p()
+    padded = np.zeros(max(lags))
+    padded[[lag - 1 for lag in lags]] = ahead.effects
+    return fit(panel, lags, back=behind), fit(turned, steps, back=replace(ahead, effects=padded)).joint_p()
 
 
 def placebo_p(panel: Panel, lags: Sequence[int]) -> float:
     """P-value that the marketing KPI's future says nothing of the company KPI beside its past; NaN if untestable."""
-    longest = max(lags)
-    path = {0, *lags, *range(1, min(longest, 4) + 1)}
-    return _joint_or_nan(panel, [-lead for lead in range(1, AHEAD[panel.frequency] + 1)], sorted(path))
-
-
-def _joint_or_nan(panel, lags, beside) -> float:
+    path = {0, *lags, *range(1, min(max(lags), 4) + 1)}
+    leads = [-lead for lead in range(1, AHEAD[panel.frequency] + 1)]
     try:
-        return fit(panel, list(lags), beside).joint_p()
+        return fit(panel, leads, sorted(path)).joint_p()
     except NotTestable:
         return np.nan
 

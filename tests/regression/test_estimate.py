@@ -2,6 +2,7 @@
 
 import multiprocessing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -198,3 +199,59 @@ def test_evidence_is_the_area_under_likelihood_times_prior():
     cell = np.prod([side[1] - side[0] for side in sides])
     area = heights.max() + np.log(np.exp(heights - heights.max()).sum() * cell)
     assert estimate.evidence(none) == pytest.approx(area - np.log(2 * np.pi) - np.log(sd).sum(), abs=0.05)
+
+
+def test_the_highest_of_all_starts_is_taken(monkeypatch):
+    """Starts that end at different heights: the best one's position, and every height."""
+    heights = iter([5.0, 9.0, 7.0, 1.0])
+
+    def stopped(_negative, start, **_options):
+        return SimpleNamespace(x=start, fun=-next(heights))
+
+    monkeypatch.setattr(estimate.optimize, "minimize", stopped)
+    given = found()
+    position, reached = estimate.highest(given)
+    sd = np.sqrt(np.diag(given.prior.covariance))
+    second = 0.7 * np.random.default_rng(0).standard_normal((estimate.STARTS - 1, len(sd)))[0]
+    assert reached.tolist() == [5.0, 9.0, 7.0, 1.0]
+    assert position == pytest.approx(given.prior.mean + sd * second)
+
+
+@pytest.mark.parametrize(
+    ("seen", "extended"),
+    [
+        ([(1.049, 401.0)], 0),
+        ([(1.05, 900.0), (1.01, 900.0)], 1),  # chains that disagree
+        ([(1.01, 400.0), (1.01, 390.0), (1.01, 900.0)], 2),  # chains that are too short
+        ([(1.2, 100.0)] * 5, 4),
+    ],
+)
+def test_chains_are_extended_until_they_agree_and_are_long_enough(seen, extended, monkeypatch):
+    given, walks, figures = found(), [], iter(seen)
+    size = len(given.prior.mean)
+
+    def walk(_inputs, centre, _root, _start, _tune, seed, *_more):
+        walks.append(seed)
+        return centre + 0.01 * np.random.default_rng(seed).standard_normal((4, 20, size)), 1
+
+    monkeypatch.setattr(estimate, "_walk", walk)
+    monkeypatch.setattr(estimate, "agreement", lambda _chains: tuple(np.full(2, each) for each in next(figures)))
+    post = estimate.published(given, seed=7)
+    assert (post.extended, post.divergences, len(post.iroas)) == (extended, extended + 1, 80 * (extended + 1))
+    assert walks == list(range(7, 8 + extended))
+    assert (post.r_hat[0], post.ess[0]) == seen[-1]
+
+
+@pytest.mark.parametrize(
+    ("geometric", "delayed", "taken"), [(1.0, 1.1, "delayed"), (1.0, 0.9, "geometric"), (1.0, 1.0, "geometric")]
+)
+def test_the_adstock_of_higher_evidence_is_chosen_by_week(geometric, delayed, taken, monkeypatch):
+    heights = {"geometric": geometric, "delayed": delayed}
+    monkeypatch.setattr(estimate, "evidence", lambda given: heights[given.adstock])
+    chosen, said = estimate.chosen(found())
+    assert (chosen.adstock, said) == (taken, heights)
+    assert chosen.prior.names[-1] == ("peak" if taken == "delayed" else "slope")
+    draw = np.random.default_rng(0)
+    ends = pd.date_range("2018-03-31", periods=20, freq="QE")
+    quarters = simulated.alone(draw.uniform(9, 11, 20), draw.uniform(1, 2, 20), "quarter", ends)
+    assert estimate.chosen(quarters) == (quarters, {})

@@ -58,9 +58,45 @@ def test_a_free_budget_of_one_channel_by_hand():
         return 0.4 * 200 * iroas * x / (x + 100) - x
 
     known = (weekly(1, 70) + weekly(9, 130)) / 2 - weekly(5, 100)
+    gained = 52 * np.array([weekly(1, 70) - weekly(1, 100), weekly(9, 130) - weekly(9, 100)])
     assert found.table["perfect_value"].iloc[0] == pytest.approx(52 * known, rel=1e-4)
     # the truth is 0.2 or 1.8 of what is expected, read with 50 / 1000: almost perfect knowledge
     assert found.table["test_value"].iloc[0] == pytest.approx(found.table["perfect_value"].iloc[0], rel=1e-6)
+    assert found.table["test_value_error"].iloc[0] == pytest.approx(gained.std() / np.sqrt(2), rel=1e-4)
+
+
+def test_chains_that_repeat_themselves_count_as_fewer_draws():
+    post = uncertain(draws=300)
+    for ess, expected in (([900.0, 120.0], 120), ([900.0, 400.0], 300), ([np.nan, np.nan], 300)):
+        assert experiments._effective(replace(post, ess=np.array(ess))) == expected
+
+
+@pytest.mark.parametrize(
+    ("cost", "error", "net", "verdict"),
+    [
+        (4.0, 2.9, 5.0, "test_unclear"),  # two standard errors of the value decide
+        (4.0, 2.4, 5.0, "test_pays"),
+        (-9.0, 2.9, 9.0, "test_pays"),  # what the change of spend gains is no merit of the test
+        (9.5, 0.1, -0.5, "test_does_not_pay"),
+    ],
+)
+def test_what_a_test_is_worth_beside_its_cost(cost, error, net, verdict):
+    row = dict.fromkeys(experiments.TABLE, 0.0) | {"channel": "tv", "design": "test_off", "log_sd": 0.3}
+    row |= {"test_value": 10.0, "test_cost": cost, "test_value_error": error}
+    given = pd.DataFrame([row]).drop(columns=["rank", "test_net", "test_verdict"])
+    found = experiments._ranked(given, 1.0).iloc[0]
+    assert (found["test_net"], found["test_verdict"]) == (net, verdict)
+
+
+@pytest.mark.parametrize(("frequency", "before", "year"), [("week", 52, 365.25 / 7), ("quarter", 8, 4)])
+def test_level_and_trend_are_read_from_so_many_periods_before(frequency, before, year):
+    """Second way: least squares of a lift of one period, errors without memory, on so many rows."""
+    post = written(np.full((120, 1), 100.0), iroas=[[1.0], [3.0]], frequency=frequency, revenue=1000.0)
+    row = experiments.rank(post, designs=[replace(OFF, periods=1)], total="free").table.iloc[0]
+    rows = before + post.problem.periods
+    lift_of = np.where(np.arange(rows) == before, -200.0, 0.0)
+    design = np.column_stack([lift_of, np.ones(rows), np.arange(rows) / year])
+    assert row["log_sd"] == pytest.approx(50 * np.sqrt(np.linalg.inv(design.T @ design)[0, 0]), rel=1e-4)
 
 
 def test_a_test_is_worth_something_but_never_more_than_perfect_knowledge():

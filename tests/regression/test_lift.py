@@ -102,6 +102,15 @@ def test_quarters_too():
     assert (test["first"], test["last"], test["status"]) == (1, 2, "entered")
 
 
+@pytest.mark.parametrize(("first_day", "row_of"), [("2025-05-16", 1), ("2025-05-17", 2)])
+def test_a_quarter_is_the_tests_where_it_ran_half_of_it(first_day, row_of):
+    """46 days of the second quarter, and 45."""
+    ends = pd.DatetimeIndex(["2025-03-31", "2025-06-30", "2025-09-30", "2025-12-31"])
+    data = pd.DataFrame({"marketing": [1.0, 2.0, 3.0, 4.0], "carry_in": False}, index=ends)
+    rows = pd.DataFrame([row(channel="marketing", first_day=first_day, last_day="2025-09-30")])
+    assert lift.checked(rows, data, ["marketing"], "quarter").table["first"].tolist() == [row_of]
+
+
 @pytest.mark.parametrize(
     ("changed", "status", "said"),
     [
@@ -400,6 +409,17 @@ def test_agreement_and_conflict_are_told_in_words(without):
         "channel", "first_day", "last_day", "tested", "tested_low", "tested_high",
         "without_test", "without_test_low", "without_test_high", "apart", "verdict",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("away", "verdict"), [(1.98, "agree"), (2.02, "conflict"), (-2.02, "conflict")])
+def test_two_combined_standard_deviations_are_a_conflict(away, verdict, without):
+    logs = np.log(lift.modelled(without, checked(row()).entered)[:, 0])
+    log_sd = np.log(2.6 / 1.5) / (2 * stats.norm.ppf(0.95))
+    at = float(np.exp(logs.mean() + away * np.hypot(log_sd, logs.std())))
+    test = row(iroas=at, low=at * np.sqrt(1.5 / 2.6), high=at * np.sqrt(2.6 / 1.5))
+    found = lift.conflicts(without, checked(test)).table.iloc[0]
+    assert found["apart"] == pytest.approx(abs(away))
+    assert found["verdict"] == verdict
 
 
 def test_a_test_that_found_nothing_conflicts_on_its_own_scale(without):

@@ -156,3 +156,20 @@ def test_a_wrong_unit_of_spend_is_not_simulated(post):
     assert not len(result.table) and not len(result.simulations)
     assert result.findings("en")[0].startswith("Nothing was simulated: spend is 0.00% of revenue; check the currency")
     result.plot()
+
+
+def test_each_simulation_is_refitted_to_its_own_revenue_and_its_own_tests(post, monkeypatch):
+    """Without errors: the revenue of one and the same draw, and tests that measured its return, not the stated one."""
+    sure = replace(post, noise=1e-12 * post.noise, problem=replace(post.problem, lift_tests=TESTS))
+    expected = posterior.contributions(sure).sum(axis=2) + posterior.baseline(sure)
+    refitted = []
+    monkeypatch.setattr(estimate, "draft", lambda given, *_rest: refitted.append(given) or sure)
+    found = recover.recover(sure, 0.4, simulations=3).simulations
+    true = found.loc[found["channel"] == "tv", "true"].to_numpy()
+    assert len(refitted) == 3
+    for given, iroas in zip(refitted, true, strict=True):
+        at = int(np.flatnonzero(sure.iroas[:, 1] == iroas)[0])
+        assert given.revenue * given.scale == pytest.approx(expected[at], rel=1e-9)
+        measured = given.lift_tests["iroas"].iloc[0]
+        assert measured != 1.0
+        assert measured == pytest.approx(recover.lift.modelled(sure, given.lift_tests)[at, 0], rel=1e-6)

@@ -1,5 +1,6 @@
 """Stated priors that the data contradict."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -72,3 +73,13 @@ def test_a_general_prior_is_held_against_every_channel():
     found = contradictions(fitted(carryover=0.98, carryover_logit_sd=0.2)).table
     assert found["channel"].tolist() == ["search", "tv"] and (found["quantity"] == "carryover").all()
     assert found["contradicted"].any()
+
+
+@pytest.mark.parametrize(("away", "contradicted"), [(2.45, False), (2.55, True), (-2.55, True)])
+def test_two_and_a_half_standard_deviations_are_a_contradiction(away, contradicted):
+    """The posterior put so far from what was stated; without the prior the data lie one deviation off."""
+    post = fitted(channels={"search": {"iroas": 2.0, "iroas_sd": 0.4}})
+    moved = replace(post, iroas=np.full_like(post.iroas, 2 * np.exp(0.4 * away)))
+    (row,) = contradictions(moved).table.itertuples()
+    assert row.apart == pytest.approx(2.5, abs=0.06)
+    assert row.contradicted is contradicted

@@ -210,7 +210,7 @@ def test_a_channel_not_spent_on_last_quarter_stays_at_nothing_unless_bounds_say_
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
-    [({"window": 90}, "short"), ({"r_hat": 1.2}, "not_converged")],
+    [({"window": 90}, "short"), ({"r_hat": 1.2}, "not_converged"), ({"r_hat": [1.0, 1.2]}, "not_converged")],
 )
 def test_nothing_moves_on_short_data_or_chains_that_disagree(changed, reason):
     given = {"window": 118, "iroas": np.array([4.0, 1.0]) * np.exp(0.05 * NOISE[:, :2])} | changed
@@ -377,3 +377,17 @@ def test_the_same_digits_each_time():
     pd.testing.assert_frame_equal(one.scenarios, other.scenarios, check_exact=True)
     assert one.method == other.method
     assert list(one.table.columns) == budget.TABLE
+
+
+def test_change_is_the_share_by_which_spend_moves():
+    table = plan_budget(certain((3.0, 1.0, 2.0), 0.1, SPEND)).table
+    assert (table["spend_now"] * (1 + table["change"])).to_numpy() == pytest.approx(table["spend_best"].to_numpy())
+    assert table["change"].abs().max() > 0.05
+
+
+def test_beyond_begins_where_observation_ends():
+    post = certain((3.0, 1.0, 2.0), 0.1, SPEND)
+    lowest, highest = (13 * ends[0] for ends in curves.observed(post))
+    plans = {"low": 0.99 * lowest, "lowest": lowest, "highest": highest, "high": 1.01 * highest}
+    found = plan_budget(post, scenarios={name: {"channel_1": spend} for name, spend in plans.items()}).scenarios
+    assert found.set_index("plan").loc[list(plans), "beyond"].tolist() == [True, False, False, True]

@@ -355,6 +355,12 @@ def test_fewer_weeks_than_coefficients_is_said_not_fitted():
     assert found.contributions["contribution"].sum() == pytest.approx(company(weeks=12)["revenue"].iloc[-12:].sum())
 
 
+@pytest.mark.parametrize(("weeks", "fitted"), [(10, False), (11, True)])
+def test_a_channel_takes_three_periods_and_two_are_to_spare(weeks, fitted):
+    """Six columns of the baseline, a channel's iROAS and two periods for its shape: nine, and two more."""
+    assert (drafted(company(weeks=weeks), CHANNELS[:1], ()).posterior is not None) is fitted
+
+
 def test_channel_never_spent_on(inputs, quick):
     found = drafted(inputs.assign(radio=0.0), [*CHANNELS, "radio"], priors={"channels": {"radio": {"iroas": 1.0}}})
     row = by_channel(found).loc["radio"]

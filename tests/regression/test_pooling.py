@@ -312,3 +312,19 @@ def test_a_damaged_summary_is_refused(change, said):
     tables, _truth = company(np.random.default_rng(0), units=2, channels=2)
     with pytest.raises(Faults, match=said):
         pool(tables | {"unit 1": change(tables["unit 1"])})
+
+
+def test_distance_by_hand():
+    """What a unit's data say alone, less what the others say, over the root of both variances."""
+    tables = {f"unit {n}": seen(np.array([0.5]), np.array([[0.2]]), np.array([0.5]), ["tv"]) for n in range(3)}
+    tables["odd"] = seen(np.array([3.5]), np.array([[0.4]]), np.array([0.5]), ["tv"])
+    row = pool(tables).table.set_index("unit").loc["odd"]
+    expected = (3.5 - np.log(row["others_iroas"])) / np.sqrt(0.4 + row["others_log_sd"] ** 2)
+    assert row["distance"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("r_hat", "status"), [(1.049, "pooled"), (1.05, "not_converged"), (np.nan, "pooled")])
+def test_chains_agree_below_the_verdicts_limit(r_hat, status):
+    tables = {unit: seen(np.array([0.5]), np.array([[0.2]]), np.array([0.5]), ["tv"]) for unit in ("it", "uk", "fr")}
+    tables["it"] = tables["it"].assign(r_hat=r_hat)
+    assert pool(tables).table.set_index("unit").loc["it", "status"] == status

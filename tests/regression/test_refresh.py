@@ -306,3 +306,10 @@ def test_fingerprints_follow_the_numbers():
     assert fingerprint(given) == fingerprint(same)
     for other in (replace(given, scale=given.scale * 1.01), replace(given, spend=given.spend + 1e-6)):
         assert fingerprint(other) != fingerprint(given)
+
+
+def test_the_totals_simulation_error_is_by_the_channel_that_was_drawn_worst():
+    post = estimated(a_frame(), WEEKS).posterior
+    found = simulation_error(replace(post, ess=np.array([400.0, 100.0])))
+    assert found[TOTAL] == pytest.approx(1.6448536 * post.total.std() / 10)
+    assert found["search"] == pytest.approx(1.6448536 * post.iroas[:, 0].std() / 20)

@@ -161,3 +161,11 @@ def test_a_wrong_unit_of_spend_gives_no_figures(post):
         f"No other prior was tried: spend is {share:,.2f}% of revenue; check the currency and the unit of both first."
     ]
     result.plot()
+
+
+def test_alternatives_keep_within_reason():
+    """Twice a share of .6 would be more than all revenue; the correlated prior is common .8 and own .7."""
+    others = sensitivity.alternatives(Priors(media_share=0.6))
+    assert (others["centre_doubled"].media_share, others["centre_halved"].media_share) == (0.95, 0.3)
+    covariance = believed(simulated.given(), others["correlated"]).prior.covariance[:2, :2]
+    assert covariance.ravel() == pytest.approx([1.13, 0.64, 0.64, 1.13])

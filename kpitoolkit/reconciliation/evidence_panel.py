@@ -19,7 +19,7 @@ AHEAD = {"week": 2, "quarter": 1}  # leads of the placebo
 FIRST_FORECAST = 0.7  # share of the periods before the first forecast
 WEEKS_A_REFIT = 4
 FLAT = 1e-9  # of the largest value: no movement that could be told from rounding
-LONGEST_ROOT, MEMORY, STEPS = 0.97, 60, 4
+LONGEST_ROOT, FADING, STEPS = 0.97, 60, 4
 WEBB = np.sqrt([0.5, 1.0, 1.5])
 DRAWS, SEED = 999, 20261122
 
@@ -220,27 +220,35 @@ def _refuse_copies(regressors: np.ndarray, before: np.ndarray, own_lags: int) ->
 
 
 def _responses(found: np.ndarray, own_lags: int, lags: Sequence[int], back: Fit | None, count: int) -> list[np.ndarray]:
-    """What an error of the company KPI becomes in each regressor, period by period after it."""
-    length = min(count, MEMORY)
-    own, effects = _damped(found[:own_lags]), found[own_lags:]
-    company, marketing = np.zeros(length), np.zeros(length)
-    company[0] = 1.0
+    """
+    What an error of the company KPI becomes in each regressor, period by period after it.
+
+    Where the estimated system would not fade, its lags are damped until its largest root is .97.
+    """
+    length, longest = min(count, FADING), max(own_lags, *lags, len(back.own) if back else 0, 1)
+    system = np.zeros((longest + 1, 2, 2))  # lag, equation (company, marketing), variable
+    system[1 : own_lags + 1, 0, 0] = found[:own_lags]
+    if back is not None:
+        longest = max(longest, len(back.effects))
+        system = np.concatenate([system, np.zeros((longest + 1 - len(system), 2, 2))])
+        past = [(lag, effect) for lag, effect in zip(lags, found[own_lags:], strict=True) if lag > 0]
+        for lag, effect in past:
+            system[lag, 0, 1] = effect
+        system[1 : len(back.own) + 1, 1, 1] = back.own
+        system[1 : len(back.effects) + 1, 1, 0] = back.effects
+    companion = np.eye(2 * longest, k=-2)
+    companion[:2] = np.concatenate(system[1:], axis=1)
+    largest = np.abs(np.linalg.eigvals(companion)).max()
+    if largest > LONGEST_ROOT:
+        system *= ((LONGEST_ROOT / largest) ** np.arange(longest + 1))[:, None, None]
+    paths = np.zeros((length, 2))
+    paths[0, 0] = 1.0
     for t in range(1, length):
-        company[t] = sum(rho * company[t - j] for j, rho in enumerate(own, 1) if j <= t)
-        if back is not None:
-            company[t] += sum(
-                beta * marketing[t - lag] for lag, beta in zip(lags, effects, strict=True) if 0 <= lag <= t
-            )
-            marketing[t] = sum(rho * marketing[t - j] for j, rho in enumerate(_damped(back.own), 1) if j <= t)
-            marketing[t] += sum(gamma * company[t - j] for j, gamma in enumerate(back.effects, 1) if j <= t)
+        reach = min(t, longest)
+        paths[t] = np.einsum("kij,kj->i", system[1 : reach + 1], paths[t - reach : t][::-1])
+    company, marketing = paths.T
     into = [np.r_[np.zeros(lag), company][:length] for lag in range(1, own_lags + 1)]
     return into + [np.r_[np.zeros(max(lag, 0)), marketing][:length] * (lag >= 0) for lag in lags]
-
-
-def _damped(own: np.ndarray) -> np.ndarray:
-    """Own lags whose memory fades, as the correction needs it."""
-    largest = np.abs(np.roots(np.r_[1.0, -own])).max()
-    return own * (LONGEST_ROOT / largest) ** np.arange(1, len(own) + 1) if largest > LONGEST_ROOT else own
 
 
 def _bias(carried: list[np.ndarray], basis, row_period, unit_of_row, shape) -> np.ndarray:
@@ -289,7 +297,7 @@ def both_ways(panel: Panel, lags: Sequence[int]) -> tuple[Fit, float]:
         behind = fit(turned, steps)
     except NotTestable:
         return ahead, np.nan
-    if max(lags) > MEMORY or min(lags) < 1:
+    if max(lags) > FADING or min(lags) < 1:
         return ahead, behind.joint_p()
     padded = np.zeros(max(lags))
     padded[[lag - 1 for lag in lags]] = ahead.effects

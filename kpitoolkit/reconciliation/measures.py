@@ -5,61 +5,63 @@ is never zero, never interpolated, and two classification bases are never chaine
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from fractions import Fraction
 
-import numpy as np
 import pandas as pd
 
 from kpitoolkit import errors, money, parameters
-from kpitoolkit.reconciliation import ledger as books
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What kind of figure a measure is, and the tables it can come from (each alternative needs all of its tables)."""
-
-    value_unit: str
-    additive: str
-    sources: tuple[tuple[str, ...], ...]
-
-
-def _flow(*sources: tuple[str, ...], unit: str = "money", additive: str = "flow") -> Measure:
-    return Measure(unit, additive, sources)
-
+from kpitoolkit.reconciliation import measures_company
+from kpitoolkit.reconciliation.by_quarter import (
+    Measure,
+    covered,
+    flow,
+    is_missing,
+    money_by_quarter,
+    quarters_of,
+    tidy,
+)
 
 _LEDGER, _FINANCIALS, _ORDERS = ("ledger",), ("financials",), ("orders",)
 _CLAIMS = ("platform_claims", "orders", "customers")
 
 MEASURES: dict[str, Measure] = {
-    "revenue": _flow(_LEDGER, _FINANCIALS),
-    "cost_of_sales": _flow(_LEDGER, _FINANCIALS),
-    "marketing_cost": _flow(_LEDGER, _FINANCIALS),
-    "operating_expenses": _flow(_LEDGER, _FINANCIALS),
-    "media_cost": _flow(_LEDGER),
-    "agency_fees": _flow(_LEDGER),
-    "rebates": _flow(_LEDGER),
-    "marketing_accruals": _flow(_LEDGER),
-    "acquisition_salaries": _flow(_LEDGER),
-    "acquisition_tools": _flow(_LEDGER),
-    "intercompany_revenue": _flow(_LEDGER),
-    "contribution_margin": _flow(_FINANCIALS),
-    "gross_orders": _flow(_ORDERS),
-    "orders": _flow(_ORDERS, unit="count"),
-    "active_customers": _flow(_ORDERS, unit="count", additive="distinct"),
-    "retained_customers": _flow(_ORDERS, unit="count", additive="distinct"),
-    "new_customers": _flow(("orders", "customers"), unit="count", additive="distinct"),
-    "media_spend": _flow(("ad_spend",)),
-    "claimed_value": _flow(("platform_claims",)),
-    "claimed_conversions": _flow(("platform_claims",), unit="count"),
-    "claims_without_order": _flow(_CLAIMS, unit="count"),
-    "duplicate_claims": _flow(_CLAIMS, unit="count"),
-    "claims_of_repeat_orders": _flow(_CLAIMS, unit="count", additive="distinct"),
-    "unclaimed_first_orders": _flow(_CLAIMS, unit="count", additive="distinct"),
-    "paid_members": _flow(_FINANCIALS, unit="count", additive="stock"),
-    "total_members": _flow(_FINANCIALS, unit="count", additive="stock"),
-    "net_added_members": _flow(_FINANCIALS, unit="count"),
-    "net_added_paid_members": _flow(_FINANCIALS, unit="count"),
+    "revenue": flow(_LEDGER, _FINANCIALS),
+    "cost_of_sales": flow(_LEDGER, _FINANCIALS),
+    "marketing_cost": flow(_LEDGER, _FINANCIALS),
+    "operating_expenses": flow(_LEDGER, _FINANCIALS),
+    "media_cost": flow(_LEDGER),
+    "agency_fees": flow(_LEDGER),
+    "rebates": flow(_LEDGER),
+    "marketing_accruals": flow(_LEDGER),
+    "acquisition_salaries": flow(_LEDGER),
+    "acquisition_tools": flow(_LEDGER),
+    "intercompany_revenue": flow(_LEDGER),
+    "contribution_margin": flow(_FINANCIALS),
+    "operating_profit": flow(_LEDGER, _FINANCIALS),
+    "operating_profit_after_tax": flow(_LEDGER, _FINANCIALS),
+    "revenue_at_last_years_rates": flow(_LEDGER, _FINANCIALS),
+    "gross_orders": flow(_ORDERS),
+    "orders": flow(_ORDERS, unit="count"),
+    "active_customers": flow(_ORDERS, unit="count", additive="distinct"),
+    "retained_customers": flow(_ORDERS, unit="count", additive="distinct"),
+    "new_customers": flow(("orders", "customers"), unit="count", additive="distinct"),
+    "media_spend": flow(("ad_spend",)),
+    "impressions": flow(("ad_spend",), unit="count"),
+    "clicks": flow(("ad_spend",), unit="count"),
+    "claimed_value": flow(("platform_claims",)),
+    "claimed_conversions": flow(("platform_claims",), unit="count"),
+    "claims_without_order": flow(_CLAIMS, unit="count"),
+    "duplicate_claims": flow(_CLAIMS, unit="count"),
+    "claims_of_repeat_orders": flow(_CLAIMS, unit="count", additive="distinct"),
+    "unclaimed_first_orders": flow(_CLAIMS, unit="count", additive="distinct"),
+    "paid_members": flow(_FINANCIALS, unit="count", additive="stock"),
+    "total_members": flow(_FINANCIALS, unit="count", additive="stock"),
+    "net_added_members": flow(_FINANCIALS, unit="count"),
+    "net_added_paid_members": flow(_FINANCIALS, unit="count"),
+    **measures_company.MEASURES,
 }
+SERIES = Measure("number", "index", (("kpi_series",),))
+"""Any other name: a series that marketing keeps and the catalogue declares. It is never summed over units."""
 LAGS = {"_year_ago": -4, "_previous_quarter": -1}
 LEDGER_LINES = {
     "revenue": parameters.REVENUE_LINES,
@@ -82,12 +84,23 @@ FINANCIALS_COLUMNS = {
     "contribution_margin": "contribution_margin_cents",
     "paid_members": "paid_members_thousand",
     "total_members": "total_members_thousand",
+    "operating_profit": "operating_income_cents",
 }
+OPERATING_COSTS = (
+    *("cost_of_sales", "marketing_cost", "acquisition_salaries", "acquisition_tools", "operating_expenses"),
+)
 
 
-def is_missing(value: object) -> bool:
-    """Tell whether there is no figure."""
-    return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
+def of(name: str) -> Measure:
+    """
+    What kind of figure a name stands for: a measure, a measure some quarters back, or a series of the catalogue.
+
+    Examples
+    --------
+    >>> of("revenue_year_ago").value_unit, of("emissions_tonnes").value_unit, of("followers").value_unit
+    ('money', 'number', 'number')
+    """
+    return MEASURES.get(base_of(name)[0], SERIES)
 
 
 def base_of(name: str) -> tuple[str, int]:
@@ -100,24 +113,26 @@ def base_of(name: str) -> tuple[str, int]:
     (('revenue', -4), ('revenue', 0))
     """
     for suffix, quarters in LAGS.items():
-        if name.endswith(suffix) and name.removesuffix(suffix) in MEASURES:
+        if name.endswith(suffix):
             return name.removesuffix(suffix), quarters
     return name, 0
 
 
-def is_known(name: str) -> bool:
-    """Tell whether a formula may use this name: a measure, or one with `_year_ago` or `_previous_quarter` behind it."""
-    return base_of(name)[0] in MEASURES
+def is_known(name: str, series: Iterable[str] = ()) -> bool:
+    """Tell whether a formula may use this name: a measure or a declared series, or one with `_year_ago` or
+    `_previous_quarter` behind it."""
+    return base_of(name)[0] in (*MEASURES, *series)
 
 
-def known() -> list[str]:
-    """All names of measures that a formula may use."""
-    return [*MEASURES, *(name + suffix for suffix in LAGS for name in MEASURES)]
+def known(series: Iterable[str] = ()) -> list[str]:
+    """All names of measures, and of these series, that a formula may use."""
+    names = [*MEASURES, *series]
+    return [*names, *(name + suffix for suffix in LAGS for name in names)]
 
 
 def value_unit(name: str) -> str:
-    """Unit of a measure: ``money`` (cents) or ``count``."""
-    return MEASURES[base_of(name)[0]].value_unit
+    """Unit of a measure: ``money`` (cents), ``count`` or ``number``."""
+    return of(name).value_unit
 
 
 def can_come_from(names: Iterable[str], tables: Iterable[str]) -> bool:
@@ -130,51 +145,13 @@ def can_come_from(names: Iterable[str], tables: Iterable[str]) -> bool:
     (True, False)
     """
     tables = set(tables)
-    return all(any(tables.issuperset(needed) for needed in MEASURES[base_of(name)[0]].sources) for name in names)
+    return all(any(tables.issuperset(needed) for needed in of(name).sources) for name in names)
 
 
 def tables_needed(tables: Iterable[str]) -> list[str]:
     """Which of the declared tables the measures come from."""
-    needed = {table for measure in MEASURES.values() for source in measure.sources for table in source}
+    needed = {table for measure in (*MEASURES.values(), SERIES) for source in measure.sources for table in source}
     return sorted((needed | {"fx_rates"}) & set(tables))
-
-
-def _quarters(times: pd.Series) -> pd.Series:
-    return times.dt.to_period("Q").astype(str)
-
-
-def _covered(times: pd.Series, slack_days: int) -> list[str]:
-    """Quarters that the rows cover, without a first or last one of which more than ``slack_days`` are not there."""
-    if not len(times):
-        return []
-    first, last = times.min(), times.max()
-    slack = pd.Timedelta(days=slack_days)
-    quarters = pd.period_range(first, last, freq="Q")
-    return [str(q) for q in quarters if q.start_time + slack >= first and q.end_time - slack <= last]
-
-
-def _tidy(values: Mapping[tuple[str, str], object]) -> pd.DataFrame:
-    rows = [(measure, quarter, value) for (measure, quarter), value in values.items()]
-    frame = pd.DataFrame(rows, columns=["measure", "quarter", "value"])
-    frame["value"] = [np.nan if is_missing(value) else float(value) for value in frame["value"]]
-    frame["status"] = np.where(frame["value"].isna(), "no_figure", "ok")
-    return frame
-
-
-def _money_by_quarter(frame, column, quarters, currency, fx_rates, group_currency, where) -> dict[str, int | None]:
-    """Cents by quarter in one currency, converted row by row as the bridges do; None where a rate is missing."""
-    rated = set() if fx_rates is None else set(fx_rates["currency"])
-    unknown = sorted(set(frame["currency"]) - rated - {currency, group_currency})
-    if unknown:
-        raise errors.ToolkitError(f"{where}: currency {', '.join(unknown)} has no rate. Add it to fx_rates.")
-    found: dict[str, int | None] = dict.fromkeys(quarters, 0)
-    for quarter, rows in frame.groupby(_quarters(frame["_time"])):
-        if quarter in found:
-            sources = rows["currency"].unique()
-            into = {name: money.rate_between(fx_rates, quarter, name, currency, group_currency) for name in sources}
-            missing = None in into.values()
-            found[quarter] = None if missing else int(books.converted(rows[column], rows["currency"], into).sum())
-    return found
 
 
 def from_ledger(ledger: pd.DataFrame, accounts: Mapping[str, list[str]], currency: str) -> pd.DataFrame:
@@ -205,19 +182,21 @@ def from_ledger(ledger: pd.DataFrame, accounts: Mapping[str, list[str]], currenc
             "Check the parameter 'currency'."
         )
     if not len(ledger):
-        return _tidy({})
-    quarters = _covered(ledger["date"], 31)
+        return tidy({})
+    quarters = covered(ledger["date"], 31)
     line_of = {account: line for line, stated in accounts.items() for account in stated}
     sums = (
         ledger["amount_cents"].groupby([ledger["account"].astype(str).map(line_of), ledger["period"]]).sum().to_dict()
     )
-    return _tidy(
-        {
-            (measure, quarter): sum(int(sums.get((line, quarter), 0)) for line in lines)
-            for measure, lines in LEDGER_LINES.items()
-            for quarter in quarters
-        }
-    )
+    values = {
+        (measure, quarter): sum(int(sums.get((line, quarter), 0)) for line in lines)
+        for measure, lines in LEDGER_LINES.items()
+        for quarter in quarters
+    }
+    for quarter in quarters:
+        costs = sum(values[cost, quarter] for cost in OPERATING_COSTS)
+        values["operating_profit", quarter] = values["revenue", quarter] - costs
+    return tidy(values)
 
 
 def first_paid_orders(orders: pd.DataFrame, customers: pd.DataFrame) -> pd.DataFrame:
@@ -249,13 +228,13 @@ def from_orders(
     ``active_customers`` paid an order in the quarter, ``retained_customers`` in this and in the previous one,
     ``new_customers`` paid their first.
     """
-    quarters = _covered(orders["time"], 30)
-    paid = orders[orders["status"] == "paid"].assign(_time=lambda f: f["time"])
+    quarters = covered(orders["time"], 30)
+    paid = orders[orders["status"] == "paid"]
     values: dict = {}
-    gross = _money_by_quarter(paid, "gross_cents", quarters, currency, fx_rates, group_currency, "orders")
-    of_row = _quarters(paid["time"])
+    of_row = quarters_of(paid["time"])
+    gross = money_by_quarter(paid, "gross_cents", of_row, quarters, currency, fx_rates, group_currency, "orders")
     active = {quarter: set(rows) for quarter, rows in paid["customer_id"].groupby(of_row)}
-    firsts = None if customers is None else _quarters(first_paid_orders(orders, customers)["time"]).value_counts()
+    firsts = None if customers is None else quarters_of(first_paid_orders(orders, customers)["time"]).value_counts()
     for quarter in quarters:
         before = parameters.shift_quarter(quarter, -1)
         now = active.get(quarter, set())
@@ -265,17 +244,25 @@ def from_orders(
         values["retained_customers", quarter] = len(now & active.get(before, set())) if before in quarters else None
         if firsts is not None:
             values["new_customers", quarter] = int(firsts.get(quarter, 0))
-    return _tidy(values)
+    return tidy(values)
 
 
 def from_ad_spend(
     ad_spend: pd.DataFrame, currency: str, fx_rates: pd.DataFrame | None = None, group_currency: str = "EUR"
 ) -> pd.DataFrame:
-    """Spend that the platforms report, by quarter, in the unit's currency."""
-    quarters = _covered(ad_spend["date"], 10)
-    frame = ad_spend.assign(_time=ad_spend["date"])
-    spend = _money_by_quarter(frame, "spend_cents", quarters, currency, fx_rates, group_currency, "ad_spend")
-    return _tidy({("media_spend", quarter): spend[quarter] for quarter in quarters})
+    """
+    Spend that the platforms report, by quarter, in the unit's currency, and what they count: impressions and clicks.
+
+    A row without a count adds nothing; a quarter without any has no figure.
+    """
+    quarters, of_row = covered(ad_spend["date"], 10), quarters_of(ad_spend["date"])
+    spend = money_by_quarter(ad_spend, "spend_cents", of_row, quarters, currency, fx_rates, group_currency, "ad_spend")
+    values: dict = {("media_spend", quarter): spend[quarter] for quarter in quarters}
+    for name in ("impressions", "clicks"):
+        if name in ad_spend and ad_spend[name].notna().any():
+            counted = ad_spend[name].groupby(of_row).sum(min_count=1)
+            values |= {(name, quarter): counted.get(quarter) for quarter in quarters}
+    return tidy(values)
 
 
 def from_claims(
@@ -293,30 +280,30 @@ def from_claims(
     are the quarter's new customers, exactly: a claim without a paid order of the quarter; a second claim of one order;
     a claimed order that is not its customer's first; a first order that no platform claims.
     """
-    quarters = _covered(claims["conversion_time"], 30)
-    frame = claims.assign(_time=claims["conversion_time"])
-    value = _money_by_quarter(frame, "value_cents", quarters, currency, fx_rates, group_currency, "platform_claims")
-    of_row = _quarters(claims["conversion_time"])
+    quarters, of_row = covered(claims["conversion_time"], 30), quarters_of(claims["conversion_time"])
+    value = money_by_quarter(
+        claims, "value_cents", of_row, quarters, currency, fx_rates, group_currency, "platform_claims"
+    )
     values: dict = {}
-    covered = []
+    known_quarters: list[str] = []
     if orders is not None and customers is not None:
-        covered = _covered(orders["time"], 30)
+        known_quarters = covered(orders["time"], 30)
         paid = orders[orders["status"] == "paid"]
-        paid_in = {quarter: set(rows) for quarter, rows in paid["order_id"].groupby(_quarters(paid["time"]))}
+        paid_in = {quarter: set(rows) for quarter, rows in paid["order_id"].groupby(quarters_of(paid["time"]))}
         firsts = first_paid_orders(orders, customers)
-        first_in = {quarter: set(rows) for quarter, rows in firsts["order_id"].groupby(_quarters(firsts["time"]))}
+        first_in = {quarter: set(rows) for quarter, rows in firsts["order_id"].groupby(quarters_of(firsts["time"]))}
     for quarter in quarters:
         inside = claims[of_row == quarter]
         values["claimed_conversions", quarter] = len(inside)
         values["claimed_value", quarter] = value[quarter]
-        if quarter in covered:
+        if quarter in known_quarters:
             matched = inside["order_id"][inside["order_id"].isin(paid_in.get(quarter, set()))]
             distinct, first = set(matched), first_in.get(quarter, set())
             values["claims_without_order", quarter] = len(inside) - len(matched)
             values["duplicate_claims", quarter] = len(matched) - len(distinct)
             values["claims_of_repeat_orders", quarter] = len(distinct - first)
             values["unclaimed_first_orders", quarter] = len(first - distinct)
-    return _tidy(values)
+    return tidy(values)
 
 
 def from_financials(financials: pd.DataFrame, unit_in_data: str, basis: str) -> pd.DataFrame:
@@ -367,7 +354,7 @@ def from_financials(financials: pd.DataFrame, unit_in_data: str, basis: str) -> 
         for quarter in quarters:
             now, then = values.get((stock, quarter)), values.get((stock, parameters.shift_quarter(quarter, -1)))
             values[added, quarter] = None if now is None or then is None else now - then
-    return _tidy(values)
+    return tidy(values)
 
 
 def compute(
@@ -378,6 +365,9 @@ def compute(
     unit_in_data: str = "",
     basis: str = "",
     timezone: str = "UTC",
+    tax_rate: float = 0.24,
+    cost_of_capital: float = 0.08,
+    series: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """
     All measures that the tables of one unit allow.
@@ -393,6 +383,12 @@ def compute(
         Needed with ``financials``.
     timezone : str
         Of the unit's calendar days; times of orders and claims are UTC.
+    tax_rate : float
+        On operating profit; a loss is reduced by it as a profit is.
+    cost_of_capital : float
+        A year, of invested capital.
+    series : mapping, optional
+        Series of `kpi_series` and how their weeks make a quarter, as the catalogue declares them.
 
     Returns
     -------
@@ -418,19 +414,36 @@ def compute(
         found.append(from_claims(tables["platform_claims"], orders, customers, currency, rates, group_currency))
     if "financials" in tables:
         found.append(from_financials(tables["financials"], unit_in_data, basis))
-    found = [frame for frame in found if len(frame)] or [_tidy({})]
+    found += measures_company.compute(tables, currency, group_currency, cost_of_capital, series)
+    found += [_after_tax_and_at_last_years_rates(frame, tax_rate) for frame in found]
+    found = [frame for frame in found if len(frame)] or [tidy({})]
     joined = pd.concat(found, ignore_index=True)
     twice = joined[joined.duplicated(["measure", "quarter"])]
     if len(twice):
         names = ", ".join(sorted(set(twice["measure"])))
         raise errors.ToolkitError(f"ledger and financials both give {names}. Declare one of the two tables.")
-    units = [MEASURES[name].value_unit for name in joined["measure"]]
+    units = [of(name).value_unit for name in joined["measure"]]
     return joined.assign(value_unit=units, currency=[currency if unit == "money" else "" for unit in units])
 
 
-def at(table: pd.DataFrame, quarter: str) -> dict[str, int | None]:
+def _after_tax_and_at_last_years_rates(table: pd.DataFrame, tax_rate: float) -> pd.DataFrame:
+    """Operating profit after tax; and revenue under the name by which the group converts it at last year's rates."""
+    kept = 1 - Fraction(str(tax_rate))
+    values = {}
+    for row in table[table["measure"].isin(["operating_profit", "revenue"])].itertuples(index=False):
+        value = exact(row.value)
+        if row.measure == "revenue":
+            values["revenue_at_last_years_rates", row.quarter] = value
+        else:
+            values["operating_profit_after_tax", row.quarter] = None if value is None else money.convert(value, kept)
+    return tidy(values)
+
+
+def at(table: pd.DataFrame, quarter: str) -> dict[str, int | float | None]:
     """
     Values of all measures in one quarter, with those of the quarters that formulas look back to.
+
+    Whole numbers are integers, which are exact; others (tonnes, series) stay as they are.
 
     Examples
     --------
@@ -440,10 +453,17 @@ def at(table: pd.DataFrame, quarter: str) -> dict[str, int | None]:
     (120, 100, None)
     """
     keys = zip(table["measure"], table["quarter"], strict=True)
-    by_key = {key: None if is_missing(value) else int(value) for key, value in zip(keys, table["value"], strict=True)}
+    by_key = {key: exact(value) for key, value in zip(keys, table["value"], strict=True)}
     found = {}
     for suffix, lag in {"": 0, **LAGS}.items():
         then = parameters.shift_quarter(quarter, lag) if lag else quarter
-        for name in MEASURES:
+        for name in dict.fromkeys([*MEASURES, *table["measure"]]):
             found[name + suffix] = by_key.get((name, then))
     return found
+
+
+def exact(value: object) -> int | float | None:
+    """A whole number as an integer, another as it is; None where there is no figure."""
+    if is_missing(value):
+        return None
+    return int(value) if float(value).is_integer() else float(value)

@@ -137,14 +137,22 @@ def _refuse_other_currencies(rows: pd.DataFrame, group_currency: str) -> None:
 
 def in_group_currency(
     table: pd.DataFrame, fx_rates: pd.DataFrame | None, group_currency: str
-) -> dict[tuple[str, str], int | None]:
-    """Values of a unit's measures by measure and quarter; money at each quarter's rate, None without figure or rate."""
-    found: dict[tuple[str, str], int | None] = {}
+) -> dict[tuple[str, str], int | float | None]:
+    """
+    Values of a unit's measures by measure and quarter; money at each quarter's rate, None without figure or rate.
+
+    ``revenue_at_last_years_rates`` leaves intercompany revenue out and is converted at the rate of a year before.
+    """
+    found: dict[tuple[str, str], int | float | None] = {}
     rates: dict[tuple[str, str], Fraction | None] = {}
+    between_units = dict(table.loc[table["measure"] == "intercompany_revenue", ["quarter", "value"]].to_numpy())
     for row in table.itertuples(index=False):
-        value = None if measures.is_missing(row.value) else int(row.value)
+        value, then = measures.exact(row.value), row.quarter
+        if value is not None and row.measure == "revenue_at_last_years_rates":
+            then = parameters.shift_quarter(row.quarter, -4)
+            value -= measures.exact(between_units.get(row.quarter)) or 0
         if value is not None and row.value_unit == "money":
-            key = (row.quarter, row.currency)
+            key = (then, row.currency)
             if key not in rates:
                 rates[key] = money.rate_between(fx_rates, *key, group_currency, group_currency)
             value = None if rates[key] is None else money.convert(value, rates[key])
@@ -214,11 +222,12 @@ def _group_values(converted: Mapping, own: Mapping) -> dict[tuple[str, str], int
     keys = dict.fromkeys(key for values in converted.values() for key in values)
     group: dict[tuple[str, str], int | None] = {}
     for measure, quarter in keys:
-        if measures.MEASURES[measure].additive == "distinct":
+        if measures.of(measure).additive in ("distinct", "index"):
             continue
         parts = [values.get((measure, quarter)) for values in converted.values()]
         if measure == "revenue":
             parts += [-_intercompany(values, quarter) for values in converted.values()]
+        if measure in ("revenue", "revenue_at_last_years_rates"):
             parts.append(_consolidation(own, quarter))
         group[measure, quarter] = None if any(part is None for part in parts) else sum(parts)
     return group
@@ -283,10 +292,10 @@ def _measures_table(group: Mapping, distinct: pd.DataFrame | None, currency: str
     frame = pd.DataFrame(rows, columns=["measure", "quarter", "value"])
     frame["value"] = [np.nan if value is None else float(value) for value in frame["value"]]
     if distinct is not None:
-        counted = distinct[distinct["measure"].map(lambda name: measures.MEASURES[name].additive == "distinct")]
+        counted = distinct[distinct["measure"].map(lambda name: measures.of(name).additive == "distinct")]
         frame = pd.concat([frame, counted[["measure", "quarter", "value"]]], ignore_index=True)
     frame["status"] = np.where(frame["value"].isna(), "no_figure", "ok")
-    frame["value_unit"] = [measures.MEASURES[name].value_unit for name in frame["measure"]]
+    frame["value_unit"] = [measures.of(name).value_unit for name in frame["measure"]]
     frame["currency"] = [currency if unit == "money" else "" for unit in frame["value_unit"]]
     return frame
 

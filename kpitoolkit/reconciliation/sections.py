@@ -11,7 +11,10 @@ from kpitoolkit.parameters import quarter_bounds
 from kpitoolkit.reconciliation import measures
 
 _LEDGER_BRIDGES = ("returns", "invoices", "targets")
-_TIMES = {"orders": "time", "platform_claims": "conversion_time", "customers": "first_order_date"}
+_TIMES = {
+    **{"orders": "time", "platform_claims": "conversion_time", "customers": "first_order_date", "leads": "created"},
+    **{"web_sessions": "week_end", "kpi_series": "week_end"},
+}
 
 
 def tables_to_read(declared: Iterable[str]) -> list[str]:

@@ -26,3 +26,34 @@ def write_case(root: Path, units=("north", "south", "faulty")) -> Path:
 @pytest.fixture
 def tiny(tmp_path):
     return write_case(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory):
+    """A case that was run and that nobody has signed."""
+    from tests.batch.signing import made
+
+    return made(tmp_path_factory.mktemp("signing"))
+
+
+@pytest.fixture(scope="session")
+def ran_and_signed(ran, tmp_path_factory):
+    from kpitoolkit.batch.signoff import sign
+    from tests.batch.signing import ANNA, LEO
+
+    place = ran.copy(tmp_path_factory.mktemp("signed"))
+    sign(place.home, "preparer", LEO)
+    sign(place.home, "cfo", ANNA)
+    return place
+
+
+@pytest.fixture
+def place(ran, tmp_path):
+    """A copy of a case that was run, for a test to sign and to spoil."""
+    return ran.copy(tmp_path)
+
+
+@pytest.fixture
+def signed(ran_and_signed, tmp_path):
+    """A copy of a case that its preparer and its approver have signed."""
+    return ran_and_signed.copy(tmp_path)

@@ -55,5 +55,5 @@ def only_run(home: Path):
 
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ToolkitError(f"{home}: another run of this case is under way. Wait until it has ended") from error
+            raise ToolkitError(f"{home}: another run or signature of this case is under way. Wait until it has ended") from error
         yield

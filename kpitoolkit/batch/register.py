@@ -162,9 +162,8 @@ def _entries(count: int) -> str:
 
 def _checked(line: bytes, number: int, before: Signed | None) -> tuple[str, Signed | None]:
     try:
-        raw = json.loads(line.decode("utf-8"))
-        entry = Signed.model_validate(raw)
-        right = entry.written == raw and entry.right_hash == entry.hash
+        entry = Signed.model_validate(json.loads(line.decode("utf-8")))
+        right = canonical(entry.written) == line and entry.right_hash == entry.hash
     except (ValueError, RecursionError):
         return "is not an entry of a register", None
     if not right:

@@ -151,7 +151,11 @@ def facts_now(case: Case) -> dict[str, dict]:
 
 
 def content_digest(path: Path) -> str:
-    """Return the hash of what a reader finds in an output; empty where there is none."""
+    """Return the hash of what a reader finds in an output; empty where there is none.
+
+    The cell of parameters that papermill adds is left out: it says in which folders the notebook worked, and its values
+    are signed as parameters.
+    """
     if path.suffix != ".ipynb":
         return file_digest(path)
     try:
@@ -160,6 +164,7 @@ def content_digest(path: Path) -> str:
             [
                 [cell["cell_type"], "".join(cell["source"]), [_shown(output) for output in cell.get("outputs", [])]]
                 for cell in cells
+                if "injected-parameters" not in cell.get("metadata", {}).get("tags", [])
             ]
         )
     except FileNotFoundError:

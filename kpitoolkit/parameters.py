@@ -145,6 +145,11 @@ class Parameters(BaseModel):
     performance_share: Share = 0.75
     trivial_share: Share = 0.05
     spend_materiality_share: Share = 0.005
+    tax_rate: float = Field(default=0.24, ge=0, lt=1)
+    cost_of_capital: float = Field(default=0.08, ge=0, lt=1)
+    lifetime_model: Literal["purchases", "subscription", "none"] = "purchases"
+    lifetime_horizon_quarters: int = Field(default=12, ge=1, le=80)
+    discount_rate: float = Field(default=0.08, ge=0, lt=1)
     platforms_including_vat: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     accounts: Annotated[dict[str, list[str]], AfterValidator(_all_lines)] = Field(
         default_factory=lambda: {line: list(accounts) for line, accounts in ACCOUNTS.items()}

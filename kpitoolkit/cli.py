@@ -147,12 +147,13 @@ def verify(outputs, folder):
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Multiplies users, orders and money.")
 @click.option("--seed", type=int, default=None, help="Another seed makes another company.")
-def sample(folder, scale, seed):
+@click.option("--tampered", is_flag=True, help="Falsify a few postings of the ledger, which the checks must find.")
+def sample(folder, scale, seed, tampered):
     """Write the sample company into FOLDER, as an analyst would receive it, with the truth beside it."""
     with _one_message():
         from kpitoolkit.sample import write
 
-        write(folder, **({} if seed is None else {"seed": seed}), scale=scale)
+        write(folder, **({} if seed is None else {"seed": seed}), scale=scale, tampered=tampered)
         click.echo(f"The sample company is in {folder}; what is true by construction, in {folder / 'truth'}")
 
 

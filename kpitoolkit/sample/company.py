@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kpitoolkit.sample import books, claims, lift, marketing, orders, weeks
+from kpitoolkit.sample import audience, books, claims, enterprise, governance, lift, marketing, orders, weeks
 from kpitoolkit.sample.spec import BRIDGED, QUARTERS, RATE_ONE, RATES, UNITS, half_even, quarter_end, quarter_index
 
 TARGET_QUARTERS = ("2025Q3", "2026Q3")
@@ -35,11 +35,26 @@ LAYOUT = {
     "controls": "week_end unit price_index promotion_days holiday_days",
     "targets": "unit quarter kpi version value",
     "fx_rates": "quarter currency rate",
+    "web_sessions": "week_end unit sessions bot_sessions unconsented_sessions prospect_sessions",
+    "kpi_series": "week_end unit kpi value",
+    "surveys": "date unit survey invited answers positive negative",
+    "leads": "lead_id unit created qualified accepted won value_cents currency",
+    "hr": "quarter unit headcount_start headcount_end leavers",
+    "market": "quarter unit own_sellout_cents market_sellout_cents currency",
+    "products": "quarter unit product launched revenue_cents currency",
+    "emissions": "quarter unit scope tonnes",
+    "capital": "quarter unit invested_capital_cents currency",
+    "promises": "promise_id unit quarter measure owner amount made_on text",
+    "open_items": "item_id unit opened bridge step amount_cents cause owner evidence closed",
+    "control_totals": "table unit quarter rows amount_cents owner",
 }
 
 
-def build(seed, scale):
-    """Tables (contract name: columns) and truth (file: columns) of the company; money in integer cents."""
+def build(seed, scale, tampered=False):
+    """Tables (contract name: columns) and truth (file: columns) of the company; money in integer cents.
+
+    With ``tampered`` a few postings of the ledger are falsified after all else is made.
+    """
     made_weeks = {unit.key: weeks.build(unit, seed, scale) for unit in UNITS}
     trades = {unit.key: orders.build(unit, made_weeks[unit.key], seed, scale) for unit in UNITS}
     claimed, booked, spending, invoices, claim_totals, spend_totals = {}, [], [], [], [], []
@@ -77,6 +92,12 @@ def build(seed, scale):
         "targets": _targets(ledger, trades),
         "fx_rates": _rates(),
     }
+    more, more_truth = _company(made_weeks, trades, tables, seed, scale)
+    tables |= more | {"open_items": governance.open_items(planted, spend_planted)}
+    tables["control_totals"] = governance.control_totals(tables)
+    tables["promises"], more_truth["promises"] = governance.promises(tables)
+    if tampered:
+        tables["ledger"], more_truth["tampering"] = governance.tampered(ledger)
     tables = {name: _laid_out(frame, LAYOUT[name]) if name in LAYOUT else frame for name, frame in tables.items()}
     columns = ("unit", "quarter", "step", "amount_cents")
     truth = {
@@ -90,7 +111,37 @@ def build(seed, scale):
         "spend_to_ledger": _whole(spend_planted),
         "spend_totals": _whole(pd.DataFrame(spend_totals, columns=columns)),
     }
-    return tables, truth
+    return tables, truth | {name: _whole(frame) for name, frame in more_truth.items()}
+
+
+def _company(made_weeks, trades, tables, seed, scale):
+    """The tables about the company and its audience, all units in each, and their truth."""
+    found, truth = {}, {"evidence": [audience.evidence()]}
+    for unit in UNITS:
+        week, trade = made_weeks[unit.key], trades[unit.key]
+        sessions, series, surveys, conversion = audience.build(unit, week, trade, seed, scale)
+        own, true = enterprise.build(unit, trade, tables["ledger"], seed, scale)
+        own |= {"web_sessions": sessions, "kpi_series": series, "surveys": surveys}
+        for parts, whole in ((own, found), (true | {"simpson": conversion}, truth)):
+            for name, frame in parts.items():
+                whole.setdefault(name, []).append(frame)
+    found, truth = ({name: pd.concat(parts) for name, parts in kept.items()} for kept in (found, truth))
+    for name, key in (
+        ("web_sessions", "week_end"),
+        ("kpi_series", "week_end"),
+        ("surveys", "date"),
+        ("products", "quarter"),
+    ):
+        found[name] = found[name].sort_values(key, kind="stable", ignore_index=True)
+    truth["simpson"] = _with_group(truth["simpson"])
+    return found, truth
+
+
+def _with_group(conversion):
+    """Orders and sessions by unit and quarter, with the group's sum and the conversion of each."""
+    group = conversion.groupby("quarter", as_index=False)[["orders", "sessions"]].sum().assign(unit="group")
+    conversion = pd.concat([conversion, group], ignore_index=True)
+    return conversion.assign(conversion=(conversion["orders"] / conversion["sessions"]).round(8))
 
 
 def _numbered(booked, spending):

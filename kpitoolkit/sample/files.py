@@ -111,6 +111,53 @@ SOURCES = {
         "sheet": "Cambi",
         "columns": {"quarter": "Trimestre", "currency": "Divisa", "rate": "Cambio medio"},
     },
+    "web_sessions": {"file": "web_sessions.csv"},
+    "kpi_series": {"file": "kpi_series.csv"},
+    "surveys": {"file": "surveys.csv", "encoding": "utf-8-sig"},
+    "leads": {
+        "file": "crm_leads.csv",
+        "columns": {
+            "lead_id": "Lead ID",
+            "created": "Created Date",
+            "qualified": "Qualified Date",
+            "accepted": "Accepted Date",
+            "won": "Won Date",
+            "value": "Amount",
+        },
+    },
+    "hr": {
+        "file": "organico.xlsx",
+        "sheet": "Organico",
+        "columns": {
+            "quarter": "Trimestre",
+            "unit": "Società",
+            "headcount_start": "Organico iniziale",
+            "headcount_end": "Organico finale",
+            "leavers": "Uscite",
+        },
+    },
+    "market": {"file": "market.csv"},
+    "products": {
+        "file": "ricavi_per_prodotto.csv",
+        "separator": ";",
+        "decimal": ",",
+        "thousands": ".",
+        "date_format": "dd/mm/yyyy",
+        "encoding": "cp1252",
+        "columns": {
+            "quarter": "Trimestre",
+            "unit": "Società",
+            "product": "Prodotto",
+            "launched": "Data di lancio",
+            "revenue": "Ricavi",
+            "currency": "Divisa",
+        },
+    },
+    "emissions": {"file": "emissions.csv"},
+    "capital": {"file": "capital.csv"},
+    "promises": {"file": "promises.csv"},
+    "open_items": {"file": "open_items.csv"},
+    "control_totals": {"file": "control_totals.csv"},
 }
 
 
@@ -139,10 +186,12 @@ def write_all(folder, tables, truth):
 
 
 def decimal_text(cents, decimal=".", thousands=""):
-    """Cents as text: ``-1.234,50``."""
+    """Cents as text: ``-1.234,50``; an amount that is missing is empty."""
     if thousands:
         swap = str.maketrans(",.", f"{thousands}{decimal}")
         return [f"{'-' if c < 0 else ''}{abs(c) // 100:,}.{abs(c) % 100:02d}".translate(swap) for c in cents.tolist()]
+    if cents.dtype == object:
+        return ["" if c is None else decimal_text(np.array([c]), decimal)[0] for c in cents.tolist()]
     return [f"{'-' if c < 0 else ''}{abs(c) // 100}{decimal}{abs(c) % 100:02d}" for c in cents.tolist()]
 
 

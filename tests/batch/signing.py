@@ -157,8 +157,9 @@ class Place:
         from kpitoolkit.batch.record import file_digest
 
         path = self.home / name
-        change(frame := pd.read_parquet(path))
-        frame.to_parquet(path, index=False)
+        frame = pd.read_parquet(path)
+        changed = change(frame)
+        (frame if changed is None else changed).to_parquet(path, index=False)
         run = json.loads((self.home / "run.json").read_text())
         for entry in run["notebooks"].values():
             if name in entry["outputs"]:

@@ -55,5 +55,6 @@ def only_run(home: Path):
 
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ToolkitError(f"{home}: another run or signature of this case is under way. Wait until it has ended") from error
+            said = f"{home}: another run or signature of this case is under way. Wait until it has ended"
+            raise ToolkitError(said) from error
         yield

@@ -120,9 +120,9 @@ def places_of_sign_off(run: Run) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def _mark(run: Run, states: Mapping[str, State], units: tuple[str, ...], language: str) -> bytes:
-    """Begin the sign-off of a page with a hash of all that it follows from."""
+    """Begin the sign-off of a page with hashes of what it rests on, and of the toolkit whose words it has."""
     facts = [[_name(run, unit, language), *_plain(states[unit])] for unit in units]
-    return f"<!--sign-off:{digest([facts, language, package_digest()])[:16]}-->".encode()
+    return f"<!--sign-off:{digest([facts, language])[:16]}.{package_digest()[:16]}-->".encode()
 
 
 def _plain(state: State) -> list:
@@ -156,6 +156,22 @@ def block(run: Run, states: Mapping[str, State], units: tuple[str, ...], languag
         values = {"rows": rows, "note": _("As of the last run or signature; kpitoolkit verify tests it again.")}
     html = fill("signoff.html.j2", "", heading=_("Sign-off"), **values).html
     return _mark(run, states, units, language) + f"\n{html}\n<!--/sign-off-->".encode()
+
+
+def says(found: bytes, right: bytes) -> bool | None:
+    """Tell whether a page's sign-off says what it should; None where another version of the toolkit wrote its words.
+
+    Examples
+    --------
+    >>> right = b"<!--sign-off:12.ab-->valid"
+    >>> says(right, right), says(b"<!--sign-off:12.ab-->void", right), says(b"<!--sign-off:34.cd-->valid", right)
+    (True, False, False)
+    >>> says(b"<!--sign-off:12.cd-->is valid", right)
+    """
+    (facts, _dot, toolkit), (right_facts, _dot, right_toolkit) = (
+        mark.split(b"-->")[0].partition(b".") for mark in (found, right)
+    )
+    return None if facts == right_facts and toolkit != right_toolkit else found == right
 
 
 def _name(run: Run, unit: str, language: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from kpitoolkit import parameters
 from kpitoolkit.batch import identities, record, register, signoff, standing
 from kpitoolkit.batch.signoff import State
-from kpitoolkit.batch.site import block, places_of_sign_off, sentences
+from kpitoolkit.batch.site import block, places_of_sign_off, says, sentences
 from kpitoolkit.batch.standing import Run
 from kpitoolkit.errors import ToolkitError
 
@@ -72,12 +72,13 @@ def verify(outputs: str | Path, folder: str | Path | None = None) -> Verificatio
     states = signoff.states(run, place, now)
     rates = identities.fx_rates_of(case) if case else None
     book = register.read(run.home)
+    wrong, unread = _stamps(run, place, {unit for unit, _said in files})
     differences = {
         "files published": [said for _unit, said in files] + _index(run),
         "inputs and definitions": inputs,
         "identities": [f"{unit}: {said}" for unit, said in identities.broken(run, rates)],
         "signatures": _signatures(run, book, states),
-        "lines on the sign-off": _stamps(run, place, {unit for unit, _said in files}),
+        "lines on the sign-off": wrong,
     }
     counts = {
         "files published": sum(len(entry.outputs) for entry in run.entries.values()) + 1,
@@ -96,6 +97,10 @@ def verify(outputs: str | Path, folder: str | Path | None = None) -> Verificatio
         notes.append(f"not hashed, for they are in connections: {', '.join(sorted(unhashed))}")
     if run.facts.get("package") != record.package_digest():
         notes.append("this toolkit is not the one that made the run: a new run may give other figures")
+    if unread:
+        notes.append(
+            "another toolkit wrote the words of the sign-off on the pages: only what they rest on was compared"
+        )
     notes += _earlier(run)
     return Verification(run, differences, notes, states, counts)
 
@@ -129,18 +134,22 @@ def _signatures(run: Run, book: register.Register, states: dict[str, State]) -> 
     return said
 
 
-def _stamps(run: Run, place: Path | None, unlike: set[str]) -> list[str]:
-    """Say which pages state another sign-off than the register gives; those that differ anyway are said elsewhere."""
+def _stamps(run: Run, place: Path | None, unlike: set[str]) -> tuple[list[str], list[str]]:
+    """Say which pages state another sign-off than the register gives, and on which only its ground was compared.
+
+    Pages of units whose files differ anyway are said elsewhere.
+    """
     as_run = signoff.states(run, place)
-    said = []
+    wrong, unread = [], []
     for name, (language, units) in places_of_sign_off(run).items():
         path = run.home / name
         if not path.is_file() or unlike & set(units):
             continue
         found = record.parted(path.read_bytes())[1]
-        if found and found != block(run, as_run, units, language):
-            said.append(f"{name}: says another sign-off than the register")
-    return said
+        right = says(found, block(run, as_run, units, language)) if found else True
+        wrong += [f"{name}: says another sign-off than the register"] if right is False else []
+        unread += [name] if right is None else []
+    return wrong, unread
 
 
 def _earlier(run: Run) -> list[str]:

@@ -374,6 +374,20 @@ def beside(post: Posterior | None, given: LiftTests, *, seed: int = 0) -> Compar
     return conflicts(draft(untested, seed), given)
 
 
+def in_model(given) -> list[dict]:
+    """The lift tests that a `Problem` contains, by the ends of their first and last period."""
+    return [
+        {
+            "channel": test.channel,
+            "first": given.period_end[test.first].date().isoformat(),
+            "last": given.period_end[test.last].date().isoformat(),
+            "iroas": float(test.iroas),
+            "log_sd": float(test.log_sd),
+        }
+        for test in given.lift_tests.itertuples()
+    ]
+
+
 def _distance(test, draws: np.ndarray) -> float:
     if test.status == "entered":
         logs = np.log(np.maximum(draws, 1e-12))

@@ -152,6 +152,7 @@ def specification(post: Posterior | None, seed: int = 0) -> pd.DataFrame:
         "controls": json.dumps(_controls(given)),
         "priors": json.dumps(asdict(given.stated), sort_keys=True),
         "simulation_error": json.dumps(simulation_error(post)),
+        "lift_tests": json.dumps(lift.in_model(given)),
     }
     return pd.DataFrame({"key": list(values), "value": list(values.values())})
 

@@ -1,5 +1,6 @@
 """The bridge from last quarter's iROAS: adding up, steps without a cause, order of steps, bad input."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import kpitoolkit
 from kpitoolkit.errors import Faults
 from kpitoolkit.regression.posterior import Posterior, point
 from kpitoolkit.regression.priors import Priors
-from kpitoolkit.regression.problem import problem
+from kpitoolkit.regression.problem import LIFT_TESTS, problem
 from kpitoolkit.regression.refresh import (
     STEPS,
     TOTAL,
@@ -249,6 +250,19 @@ def test_a_specification_comes_back_as_it_was():
     assert read.version == kpitoolkit.__version__ and read.channels == ("search", "tv")
     assert (read.first, read.last) == (ENDS[12], ENDS[-1]) and read.controls == ("price_index",)
     assert read.simulation_error == simulation_error(found.posterior)
+
+
+def test_a_specification_names_the_lift_tests_that_the_figures_contain():
+    found = estimated(a_frame(), WEEKS)
+    said = specification(found.posterior, 0).set_index("key")["value"]
+    assert json.loads(said["lift_tests"]) == []
+    tests = pd.DataFrame([("tv", 3, 5, 0.0, 2.5, 0.2)], columns=LIFT_TESTS)
+    problem = replace(found.posterior.problem, lift_tests=tests)
+    said = specification(replace(found.posterior, problem=problem), 0).set_index("key")["value"]
+    first, last = (problem.period_end[at].date().isoformat() for at in (3, 5))
+    assert json.loads(said["lift_tests"]) == [
+        {"channel": "tv", "first": first, "last": last, "iroas": 2.5, "log_sd": 0.2}
+    ]
 
 
 def test_the_window_of_last_quarter_is_cut_where_todays_tables_begin():

@@ -62,12 +62,26 @@ def tidy(values, frequency="week", last="2026-09-27"):
     for kpi, array in values.items():
         columns = np.asarray(array, dtype=float)
         columns = columns[:, None] if columns.ndim == 1 else columns
-        days = pd.date_range(end=last if frequency == "week" else "2026-09-30", periods=len(columns),
-                             freq="7D" if frequency == "week" else "QE")  # fmt: skip
+        days = pd.date_range(
+            end=last if frequency == "week" else "2026-09-30",
+            periods=len(columns),
+            freq="7D" if frequency == "week" else "QE",
+        )
         for unit, column in enumerate(columns.T):
-            basis = "control" if kpi in ("media_spend", "price_index") else "finance" if kpi == "company" else "marketing"
+            basis = (
+                "control" if kpi in ("media_spend", "price_index") else "finance" if kpi == "company" else "marketing"
+            )
             rows.append(
-                pd.DataFrame({"unit": f"u{unit}", "kpi": kpi, "basis": basis, "frequency": frequency, "period": days,
-                              "value": column, "standard_error": np.nan})  # fmt: skip
+                pd.DataFrame(
+                    {
+                        "unit": f"u{unit}",
+                        "kpi": kpi,
+                        "basis": basis,
+                        "frequency": frequency,
+                        "period": days,
+                        "value": column,
+                        "standard_error": np.nan,
+                    }
+                )
             )
     return pd.concat(rows, ignore_index=True).dropna(subset=["value"])

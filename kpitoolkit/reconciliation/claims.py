@@ -181,13 +181,14 @@ def claimed_to_booked(
     )
     for name, frame, column in (("returns", returns, "amount_cents"), ("ledger", ledger, "amount_cents")):
         if frame is not None:
-            faults += books.missing_money(frame, name, [column]) + books.other_currencies(frame, name, currency)
+            faults += books.missing_money(frame, name, [column]) + books.too_large(frame, name, [column])
+            faults += books.other_currencies(frame, name, currency)
     if faults:
         raise Faults(f"claimed to booked, {quarter}", faults)
 
     rows, silent, timed = matching.causes(claims, orders, into, quarter, lookback_days)
     entries = None if ledger is None else books.booked_lines(ledger, accounts, REVENUE_LINES, quarter)
-    lines, parts, expected = _order_steps(orders, returns, entries, quarter)
+    lines, parts, expected = _order_steps(orders, returns, entries, accounts, quarter)
     lines = [*matching.claim_lines(rows, orders, silent, timed, quarter), *lines]
     table = books.bridge_table(lines)
     unexplained = books.locate(expected, entries, accounts, quarter, books.amount(table, "unexplained"))
@@ -311,7 +312,7 @@ def _order_findings(result: ClaimedToBooked, language: str) -> list[str]:
     return [sentence.format(amount=amount, share=text.percent(unclaimed / gross, language))]
 
 
-def _order_steps(orders, returns, entries, quarter):
+def _order_steps(orders, returns, entries, accounts, quarter):
     """Return the lines from gross orders to the ledger, their parts, and what each account should show."""
     last = quarter_bounds(quarter)[1]
     part = {step: None for step in ("gross", "vat", "shipping", "discounts", "cancellations", "principal_agent")}
@@ -341,7 +342,7 @@ def _order_steps(orders, returns, entries, quarter):
         back = returns[books.within(returns["date"], quarter)]
         part["returns"] = -books.total(back["amount_cents"])
         expected["returns"] = _dated(back["date"], -back["amount_cents"])
-    part |= {line: books.on_line(entries, line) for line in JOURNALS}
+    part |= {line: books.on_line(entries, line, accounts) for line in JOURNALS}
     order = [
         "vat",
         "shipping",

@@ -1,6 +1,7 @@
 """What the bridges that end in the ledger share: rates, booked lines, the table, where a difference lies, checks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 
 import pandas as pd
@@ -11,6 +12,8 @@ from kpitoolkit.money import convert, exact_rate, rate_between
 from kpitoolkit.parameters import local_time, quarter_bounds
 
 LOCATED = ["account", "line", "date", "grain", "expected_cents", "booked_cents", "difference_cents"]
+LARGEST_SUM = 2**60
+"""Cents that a table's amounts may reach in sum, so that every sum of a bridge stays exact in 64 bits."""
 
 
 def local_day(times: pd.Series, timezone: str = "UTC") -> pd.Series:
@@ -44,6 +47,30 @@ def missing_money(frame: pd.DataFrame, table: str, columns: Iterable[str]) -> li
             faults.append(
                 f"{table}: {empty.sum()} rows have no '{column.removesuffix('_cents')}' "
                 f"({first_row(frame, empty)}). Complete them or write 0."
+            )
+    return faults
+
+
+def too_large(
+    frame: pd.DataFrame, table: str, columns: Iterable[str], into: Mapping[str, Fraction] | None = None
+) -> list[str]:
+    """Return one fault for each money column whose amounts, converted at most, could leave whole cents of 64 bits.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"net_cents": pd.array([2**59, -(2**59)], "Int64")})
+    >>> too_large(frame, "invoices", ["net_cents"]), too_large(frame.head(1), "invoices", ["net_cents"])
+    (["invoices: the amounts in 'net' reach 11,529,215,046,068,469.76 in sum, too much to be kept in whole cents. \
+Check their unit."], [])
+    """
+    rate = float(max([Fraction(1), *(into or {}).values()]))
+    faults = []
+    for column in columns:
+        whole = float(frame[column].astype("Float64").abs().sum()) * rate if len(frame) else 0.0
+        if whole >= LARGEST_SUM:
+            faults.append(
+                f"{table}: the amounts in '{column.removesuffix('_cents')}' reach {Decimal(int(whole)) / 100:,.2f} in "
+                "sum, too much to be kept in whole cents. Check their unit."
             )
     return faults
 
@@ -172,20 +199,20 @@ def account_names(accounts: Mapping[str, object], line: str) -> list[str]:
     return [str(account) for account in (stated if isinstance(stated, list | tuple) else [stated])]
 
 
-def on_line(entries: pd.DataFrame | None, line: str) -> int | None:
-    """Return what the ledger booked on a line in the quarter; None without a ledger."""
-    return (
-        None
-        if entries is None
-        else total(entries.loc[(entries["on_line"] == line).to_numpy(dtype=bool), "amount_cents"])
-    )
+def on_line(entries: pd.DataFrame | None, line: str, accounts: Mapping[str, object]) -> int | None:
+    """Return what the ledger booked on a line in the quarter; None without a ledger or without accounts of the line."""
+    if entries is None or not account_names(accounts, line):
+        return None
+    return total(entries.loc[(entries["on_line"] == line).to_numpy(dtype=bool), "amount_cents"])
 
 
 def booked_again(ledger: pd.DataFrame, accounts: Mapping[str, object], lines: Sequence[str], quarter: str) -> int:
     """Return what the ledger booked on some lines in a quarter, from its sums by period and account."""
     chart = {account for line in lines for account in account_names(accounts, line)}
     sums = ledger.groupby(["period", "account"])["amount_cents"].sum()
-    return sum(int(cents) for (period, account), cents in sums.items() if period == quarter and str(account) in chart)
+    return sum(
+        int(cents) for (period, account), cents in sums.items() if period == quarter and str(account).strip() in chart
+    )
 
 
 def bridge_table(lines: Sequence[tuple[str, str, int | None, int | None]]) -> pd.DataFrame:
@@ -215,8 +242,21 @@ def bridge_table(lines: Sequence[tuple[str, str, int | None, int | None]]) -> pd
             amount = cents - running if kind == "unexplained" else cents
             running += amount
         rows.append((position, step, drawn, amount, count))
-    table = pd.DataFrame(rows, columns=["position", "step", "kind", "amount_cents", "rows"])
-    return table.astype({"step": "string", "kind": "string", "amount_cents": "Int64", "rows": "Int64"})
+    return typed(
+        rows, {"position": "int64", "step": "string", "kind": "string", "amount_cents": "Int64", "rows": "Int64"}
+    )
+
+
+def typed(rows: Sequence[Sequence[object]], types: Mapping[str, str]) -> pd.DataFrame:
+    """Build a frame column by column in its types: integers beside None never pass through a float, which ends at 2^53.
+
+    Examples
+    --------
+    >>> typed([(2**60 + 1,), (None,)], {"amount_cents": "Int64"})["amount_cents"].tolist()
+    [1152921504606846977, <NA>]
+    """
+    columns = zip(*rows, strict=True) if rows else ([] for _ in types)
+    return pd.DataFrame({n: pd.array(list(v), dtype=types[n]) for n, v in zip(types, columns, strict=True)})
 
 
 def amount(table: pd.DataFrame, step: str) -> int | None:
@@ -313,8 +353,7 @@ def checks_table(rows: Sequence[tuple[str, int | None, int | None]]) -> pd.DataF
     >>> checks_table([("net_unexplained", -5, 4), ("matched_gross_again", 0, 0)])["passed"].tolist()
     [False, True]
     """
-    table = pd.DataFrame(list(rows), columns=["check", "value_cents", "threshold_cents"])
-    table = table.astype({"check": "string", "value_cents": "Int64", "threshold_cents": "Int64"})
+    table = typed(list(rows), {"check": "string", "value_cents": "Int64", "threshold_cents": "Int64"})
     return table.assign(passed=(table["value_cents"].abs() <= table["threshold_cents"]).astype("boolean"))
 
 

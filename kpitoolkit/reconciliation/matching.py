@@ -23,9 +23,8 @@ def readied(claims, orders, fx_rates, quarter, currency, group_currency, timezon
     """Return the quarter's claims, the orders with day and net, the rates, and the faults of both."""
     faults, into = [], {}
     if orders is not None:
-        faults += books.missing_money(orders, "orders", ORDER_MONEY) + books.other_currencies(
-            orders, "orders", currency
-        )
+        faults += books.missing_money(orders, "orders", ORDER_MONEY) + books.too_large(orders, "orders", ORDER_MONEY)
+        faults += books.other_currencies(orders, "orders", currency)
         faults += _repeated(orders["order_id"], "orders")
         day = books.local_day(orders["time"], timezone)
         stated = "recognition_date" in orders and bool(orders["recognition_date"].notna().any())
@@ -38,6 +37,7 @@ def readied(claims, orders, fx_rates, quarter, currency, group_currency, timezon
         claims = claims[books.within(books.local_day(claims["conversion_time"], timezone), quarter)]
         into, without_rate = books.rates(claims, "platform_claims", fx_rates, quarter, currency, group_currency)
         faults += without_rate + books.missing_money(claims, "platform_claims", ["value_cents"])
+        faults += books.too_large(claims, "platform_claims", ["value_cents"], into)
         faults += _repeated(claims["claim_id"], "platform_claims")
         for wrong, found in (
             (claims["value_cents"] < 0, "have a negative value. Leave refunds out: they are in 'returns'."),

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
-from kpitoolkit.money import convert, exact_rate
+from kpitoolkit.money import exact_rate
 from kpitoolkit.parameters import MARKETING_LINES, quarter_bounds
 from kpitoolkit.reconciliation import ledger as books
 
@@ -83,10 +83,11 @@ def spend_to_ledger(
     """Lead the spend that the platforms report over to the marketing cost that the ledger booked, to the cent.
 
     Platform spend is first summed as reported, whatever its currency; ``currency`` converts each row at the quarter's
-    rate. ``vat`` takes out what some platforms report with VAT: ``spend - spend / (1 + rate)``, half to even, row by
-    row. ``billing_difference`` is what the platforms invoiced for services of the quarter beyond that. With agency fees
-    and rebates of the same services this is ``invoiced_services``; ``invoice_timing`` leads from the services of the
-    quarter to the ``dated_invoices``, dated in it; with the ledger's accruals this is ``computed_cost``.
+    rate. ``vat`` takes out what some platforms report with VAT: a row's net is ``spend x rate / (1 + vat)``, rounded
+    once, half to even. ``billing_difference`` is what the platforms invoiced for services of the quarter beyond that.
+    With agency fees and rebates of the same services this is ``invoiced_services``; ``invoice_timing`` leads from the
+    services of the quarter to the ``dated_invoices``, dated in it; with the ledger's accruals this is
+    ``computed_cost``.
 
     Parameters
     ----------
@@ -121,30 +122,35 @@ def spend_to_ledger(
     (-2200, 10000, None)
     """
     including = dict(platforms_including_vat or {})
-    faults, spent, billed = [], None, None
+    faults, into, spent, billed = [], {}, None, None
     if ad_spend is not None:
-        own = ad_spend[books.within(ad_spend["date"], quarter)]
-        into, faults = books.rates(own, "ad_spend", fx_rates, quarter, currency, group_currency)
-        faults += books.missing_money(own, "ad_spend", ["spend_cents"]) + _negative(own)
+        spend = ad_spend[books.within(ad_spend["date"], quarter)]
+        into["spend"], faults = books.rates(spend, "ad_spend", fx_rates, quarter, currency, group_currency)
+        faults += books.missing_money(spend, "ad_spend", ["spend_cents"]) + _negative(spend)
+        faults += books.too_large(spend, "ad_spend", ["spend_cents"], into["spend"])
         faults += _strangers(including, ad_spend)
-        spent = _net_spend(own, into, including)
     if invoices is not None:
         invoices = invoices[_served(invoices, quarter) | books.within(invoices["date"], quarter)]
-        into, without_rate = books.rates(invoices, "invoices", fx_rates, quarter, currency, group_currency)
-        faults += without_rate + books.missing_money(invoices, "invoices", ["net_cents"])
-        billed = _billed(invoices, into, quarter)
+        into["invoices"], absent = books.rates(invoices, "invoices", fx_rates, quarter, currency, group_currency)
+        faults += absent + books.missing_money(invoices, "invoices", ["net_cents"])
+        faults += books.too_large(invoices, "invoices", ["net_cents"], into["invoices"])
     if ledger is not None:
         faults += books.missing_money(ledger, "ledger", ["amount_cents"])
+        faults += books.too_large(ledger, "ledger", ["amount_cents"])
         faults += books.other_currencies(ledger, "ledger", currency)
     if faults:
         raise Faults(f"spend to ledger, {quarter}", faults)
 
+    if ad_spend is not None:
+        spent = _net_spend(spend, into["spend"], including)
+    if invoices is not None:
+        billed = _billed(invoices, into["invoices"], quarter)
     entries = None if ledger is None else books.booked_lines(ledger, accounts, MARKETING_LINES, quarter)
-    table = books.bridge_table(_lines(spent, billed, entries))
+    table = books.bridge_table(_lines(spent, billed, entries, accounts))
     unexplained = books.locate(_expected(billed), entries, accounts, quarter, books.amount(table, "unexplained"))
     materiality = books.share_of(books.amount(table, "booked_cost"), spend_materiality_share)
     performance = books.share_of(materiality, performance_share)
-    again = _again(spent, invoices, into if invoices is not None else {}, entries, ledger, accounts, quarter)
+    again = _again(spent, invoices, into.get("invoices"), entries, ledger, accounts, quarter)
     return SpendToLedger(
         quarter=quarter,
         currency=currency,
@@ -178,9 +184,11 @@ def _net_spend(spend: pd.DataFrame, into, including) -> pd.DataFrame:
     rows = spend[["platform", "spend_cents"]].reset_index(drop=True)
     in_currency = books.converted(spend["spend_cents"], spend["currency"], into).reset_index(drop=True)
     net = in_currency.copy()
-    for platform, rate in including.items():
+    for platform, vat in including.items():
         own = (rows["platform"] == platform).to_numpy(dtype=bool, na_value=False)
-        net[own] = convert(in_currency[own], 1 / (1 + exact_rate(rate)))
+        # From the amount reported, with both rates at once: rounding the converted amount first could move a cent.
+        less = {currency: rate / (1 + exact_rate(vat)) for currency, rate in into.items()}
+        net[own] = books.converted(spend["spend_cents"][own], spend["currency"][own], less).to_numpy()
     return rows.assign(currency_cents=in_currency - rows["spend_cents"], vat_cents=net - in_currency, net_cents=net)
 
 
@@ -204,7 +212,7 @@ def _billed(invoices: pd.DataFrame, into, quarter: str) -> pd.DataFrame:
     )
 
 
-def _lines(spent, billed, entries):
+def _lines(spent, billed, entries, accounts):
     """Return the lines of the bridge."""
     step = dict.fromkeys(("spend", "currency", "vat", "net", "media", "fee", "rebate", "services", "timing", "dated"))
     rows = None
@@ -233,7 +241,7 @@ def _lines(spent, billed, entries):
         ("total", "invoiced_services", step["services"], None),
         ("step", "invoice_timing", step["timing"], None),
         ("total", "dated_invoices", step["dated"], None),
-        ("step", "accruals", books.on_line(entries, "marketing_accruals"), None),
+        ("step", "accruals", books.on_line(entries, "marketing_accruals", accounts), None),
         ("total", "computed_cost", 0 if any_source else None, None),
         ("unexplained", "unexplained", booked, None),
         ("total", "booked_cost", booked, None),
@@ -273,7 +281,7 @@ def _again(spent, invoices, into, entries, ledger, accounts, quarter) -> dict[st
         dates = invoices["date"].dt.strftime("%Y-%m")
         again["invoiced_services"] = books.total(cents[invoices["service_month"].astype("string").isin(months)])
         again["dated_invoices"] = books.total(cents[dates.isin(months)])
-        again["computed_cost"] = again["dated_invoices"] + (books.on_line(entries, "marketing_accruals") or 0)
+        again["computed_cost"] = again["dated_invoices"] + (books.on_line(entries, "marketing_accruals", accounts) or 0)
     if ledger is not None:
         again["booked_cost"] = books.booked_again(ledger, accounts, MARKETING_LINES, quarter)
     return again

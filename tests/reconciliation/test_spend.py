@@ -156,8 +156,9 @@ def test_a_second_way_of_computing_it(spent, billed, accrual):
     for day, platform, amount, currency in spent:
         if day < "2026-07":
             continue
-        euro = cents(amount * Decimal("0.9")) if currency == "USD" else amount
-        net = cents(euro / Decimal("1.22")) if platform == "social" else euro
+        exact = amount * Decimal("0.9") if currency == "USD" else Decimal(amount)
+        euro = cents(exact)
+        net = cents(exact / Decimal("1.22")) if platform == "social" else euro
         totals["platform_spend"] += amount
         totals["currency"] += euro - amount
         totals["vat"] += net - euro
@@ -247,6 +248,36 @@ def test_signs_of_vat_and_timing_by_hand():
         result = spend_to_ledger(spend, invoices_frame(*rows), None, None, ACCOUNTS, "2026Q3", "EUR", {"social": 0.22})
         assert (result.amount("vat"), result.amount("invoice_timing")) == (-2200, timing)
         assert result.amount("dated_invoices") == dated
+
+
+def test_currency_and_vat_are_rounded_once():
+    """2.07 dollars are 1.863 euro, 1.527 without VAT: 1.53. Rounded to 1.86 in between they would be 1.52."""
+    spend = spend_frame(("2026-07-01", "social", "s", 207, "USD"))
+    result = spend_to_ledger(spend, None, None, RATES, ACCOUNTS, "2026Q3", "EUR", {"social": 0.22})
+    assert [result.amount(step) for step in ("currency", "vat", "computed_cost")] == [-21, -33, 153]
+
+
+def test_accounts_with_blanks_count_once_and_a_line_without_accounts_is_not_examined():
+    spend, invoices, ledger, *rest = by_hand()
+    ledger["account"] = " " + ledger["account"] + " "
+    result = spend_to_ledger(spend, invoices, ledger, *rest)
+    assert amounts(result) == HAND and result.passed
+    chart = {line: stated for line, stated in ACCOUNTS.items() if line != "marketing_accruals"}
+    result = spend_to_ledger(spend, invoices, ledger, RATES, chart, *rest[2:])
+    assert result.amount("accruals") is None and result.amount("booked_cost") == HAND["booked_cost"] - 2100
+    assert any("Not examined" in sentence and "accruals" in sentence for sentence in result.findings("en"))
+
+
+def test_amounts_beyond_what_a_float_holds_stay_exact_and_beyond_64_bits_are_refused():
+    large = 2**58 + 1
+    spend = spend_frame(("2026-07-01", "search", "s", large, "EUR"))
+    invoices = invoices_frame(("i1", "search", "2026-07-31", "2026-07", "media", large + 2, "EUR"))
+    ledger = ledger_frame(("2026-07-31", "2026Q3", "6100", large + 5))
+    result = spend_to_ledger(spend, invoices, ledger, None, ACCOUNTS, "2026Q3", "EUR")
+    assert amounts(result) | {"unexplained": 3, "billing_difference": 2, "booked_cost": large + 5} == amounts(result)
+    spend = spend_frame(("2026-07-01", "search", "s", 2**59, "USD"), ("2026-07-02", "search", "s", 2**59, "USD"))
+    with pytest.raises(Faults, match=r"'spend' reach 11,529,215,046,068,469\.76 in sum"):
+        spend_to_ledger(spend, None, None, RATES, ACCOUNTS, "2026Q3", "EUR")
 
 
 def test_sentences_state_spend_in_the_units_currency():

@@ -134,7 +134,11 @@ def drivers(
 
 @dataclass(frozen=True, eq=False)
 class BasisBridges:
-    """KPIs from the marketing basis to the finance basis; ``table`` is `kpi` and a bridge in `amount`."""
+    """
+    KPIs from the marketing basis to the finance basis.
+
+    ``table`` is `kpi, value_unit` and a bridge in `amount`: `money` and `money_per_unit` in cents, as in the drivers.
+    """
 
     table: pd.DataFrame
     bridges: Mapping[str, Bridge]
@@ -173,7 +177,9 @@ def basis_bridges(
         result = bridges.bridge(tree, before, after, kpi.unit, "marketing_basis", "finance_basis", currency=currency)
         found[kpi.id] = bridges.without_zero_steps(result)
         frame = found[kpi.id].table
-        frames.append(frame[["position", "step", "kind"]].assign(amount=frame[found[kpi.id].value], kpi=kpi.id))
-    columns = ["kpi", "position", "step", "kind", "amount"]
-    joined = pd.concat(frames, ignore_index=True) if frames else bridges.empty_table().assign(kpi=[])
+        scale = bridges.cents_per_unit(kpi.unit) if kpi.unit != "money" else 1
+        amounts = frame[found[kpi.id].value].astype(float) * scale
+        frames.append(frame[["position", "step", "kind"]].assign(amount=amounts, kpi=kpi.id, value_unit=kpi.unit))
+    columns = ["kpi", "position", "step", "kind", "amount", "value_unit"]
+    joined = pd.concat(frames, ignore_index=True) if frames else bridges.empty_table().assign(kpi=[], value_unit=[])
     return BasisBridges(joined[columns].astype({"amount": float}), found, {kpi.id: kpi.name for kpi in twice})

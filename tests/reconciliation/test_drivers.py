@@ -29,6 +29,7 @@ def bridged(values, kpis=SHIPPED):
     return drivers.basis_bridges(kpis, table, NOW, DECLARED, "EUR")
 
 
+CENTS = {"cac": 840.0, "revenue": 1200.0}
 NO_CLAIMS = {name: value for name, value in BASES.items() if "claim" not in name}
 NO_CUSTOMERS = BASES | {"claimed_conversions": 0}
 
@@ -38,7 +39,7 @@ def test_a_basis_bridge_without_figures_is_saved_without_rows(tmp_path, values, 
     found = bridged(values)
     assert found.bridges["cac"].status == status
     back = saved(tmp_path, found)
-    assert list(back.columns) == ["kpi", "position", "step", "kind", "amount"] and len(back) == 0
+    assert list(back.columns) == ["kpi", "position", "step", "kind", "amount", "value_unit"] and len(back) == 0
 
 
 @pytest.mark.parametrize(("values", "rows"), [(BASES, {"cac", "revenue"}), (NO_CUSTOMERS, {"revenue"}), ({}, set())])
@@ -48,3 +49,8 @@ def test_two_kpis_with_a_basis_bridge_stand_in_one_table(tmp_path, values, rows)
     both = SHIPPED.model_copy(update={"kpis": [revenue, SHIPPED["cac"]]})
     back = saved(tmp_path, bridged(values, both))
     assert set(back["kpi"]) == rows and back["amount"].notna().all()
+    units = back.drop_duplicates("kpi").set_index("kpi")["value_unit"].to_dict()
+    assert units == {kpi: {"cac": "money_per_unit", "revenue": "money"}[kpi] for kpi in rows}
+    last = back.drop_duplicates("kpi", keep="last").set_index("kpi")["amount"].to_dict()
+    # Both in cents: four costs of 10.00 and two of 1.00 over 5 customers are 8.40; claims of 2.00 and rebates of 10.00 are 12.00.
+    assert last == {kpi: CENTS[kpi] for kpi in rows}

@@ -135,6 +135,7 @@ class Parameters(BaseModel):
     regression_priors: RegressionPriors = Field(default_factory=dict)
     regression_seed: int = Field(default=0, ge=0, le=2**32 - 1)
     contribution_margin_share: Share = 0.40
+    model_bias_log_sd: float = Field(default=0.30, ge=0, le=2)
     budget_total: BudgetTotal = "fixed"
     budget_largest_change: Share = 0.30
     budget_bounds: BudgetBounds = Field(default_factory=dict)

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from kpitoolkit.errors import ToolkitError
 
 FILE, NAMESPACE = "signoff.jsonl", "kpitoolkit"
+ROLE = "[a-z][a-z0-9_]{0,31}"
 _UNHASHED = ("signature", "hash")
 _ABSENT = "ssh-keygen is not on this machine. Install OpenSSH's client (Debian, Ubuntu: apt-get install openssh-client)"
 
@@ -65,7 +66,7 @@ class Signed(BaseModel):
     previous: str
     case: str
     time: AwareDatetime
-    role: str
+    role: str = Field(pattern=f"^{ROLE}$")
     name: str
     units: dict[str, Statement]
     toolkit: str
@@ -164,7 +165,8 @@ def _checked(line: bytes, number: int, before: Signed | None) -> tuple[str, Sign
     try:
         entry = Signed.model_validate(json.loads(line.decode("utf-8")))
         right = canonical(entry.written) == line and entry.right_hash == entry.hash
-    except (ValueError, RecursionError):
+        right &= clean_name(entry.name) == entry.name
+    except (ValueError, RecursionError, ToolkitError):
         return "is not an entry of a register", None
     if not right:
         return "was changed after it was signed: its hash is another", None

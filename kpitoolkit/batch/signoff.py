@@ -243,6 +243,8 @@ def sign(
     """
     home, role = standing.find_outputs(outputs), role.strip().lower()
     role, name = SAME_AS.get(role, role), register.clean_name(name)
+    if not re.fullmatch(register.ROLE, role):
+        raise ToolkitError("--role: state preparer, or a role of the parameter 'approvers', such as cfo")
     with _alone(home):
         run = standing.read_run(home)
         case_folder = standing.case_folder(run, folder)

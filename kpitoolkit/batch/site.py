@@ -206,7 +206,7 @@ def sentences(state: State, run: Run, language: str) -> list[str]:
     if state.restated:
         said.append(_("Restated since: {figures}.").format(figures=_restated(state, run, language)))
     if state.not_examined:
-        names = ", ".join(text.label(check, language) for check in state.not_examined)
+        names = "; ".join(text.label(check, language) for check in state.not_examined)
         said.append(_("Not examined, so not tested before signing: {checks}.").format(checks=names))
     return said
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from kpitoolkit import parameters, tables
 from kpitoolkit.batch import record
+from kpitoolkit.batch.publish import inside
 from kpitoolkit.batch.record import GOOD, Entry, file_digest
 from kpitoolkit.batch.register import Figure, Statement
 from kpitoolkit.contracts import GROUP_UNIT
@@ -74,7 +75,7 @@ def read_run(home: Path) -> Run:
     Raises
     ------
     ToolkitError
-        Where it is missing, damaged, or of a run that was broken off.
+        Where it is missing, damaged, of a run that was broken off, or names files outside the case's outputs.
     """
     path = home / RUN
     try:
@@ -95,6 +96,8 @@ def read_run(home: Path) -> Run:
         raise ToolkitError(f"{path}: is damaged, or of an earlier version. Run the case again") from error
     if not whole or not known:
         raise ToolkitError(f"{path}: the last run did not come to its end. Run the case again")
+    for name in {*facts["units"], *(name for entry in entries.values() for name in entry.outputs)}:
+        inside(home, name)
     return Run(home, facts, entries)
 
 
@@ -199,7 +202,7 @@ def statement(run: Run, unit: str, facts: Mapping | None = None) -> Statement:
         catalogue=facts["catalogue"],
         outputs={name: content_digest(run.home / name) for name in names},
         figures=figures(run, unit),
-        not_examined=sorted(checks(run, unit).query("passed.isna()")["check"].unique()),
+        not_examined=not_examined(checks(run, unit)),
     )
 
 
@@ -261,6 +264,25 @@ def checks(run: Run, unit: str) -> pd.DataFrame:
         whole = frame.assign(table=name, passed=again & stated, subject=frame.get("subject", ""))
         frames.append(whole[columns])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def not_examined(tested: pd.DataFrame) -> list[str]:
+    """Return what was not tested for want of data: a subject of which no check was made, else the single checks.
+
+    Examples
+    --------
+    >>> not_examined(pd.DataFrame({"subject": ["claims", "claims", "spend"], "check": ["a", "b", "c"],
+    ...                            "passed": [True, None, None]}))
+    ['b', 'spend']
+    """
+    left = tested[tested["passed"].isna()]
+    made = set(tested.loc[tested["passed"].notna(), "subject"])
+    return sorted(
+        {
+            check if subject in made else str(subject or check)
+            for subject, check in zip(left["subject"], left["check"], strict=True)
+        }
+    )
 
 
 def figures(run: Run, unit: str, column: str = "actual") -> dict[str, Figure]:

@@ -115,7 +115,7 @@ def _signatures(run: Run, book: register.Register, states: dict[str, State]) -> 
     """Say what is wrong with the register, and which signatures are void, with every file that differs."""
     said = book.said + [fault for state in states.values() for fault in state.refused]
     said += [
-        f"{register.FILE}: entry {entry.number} is on '{unit}', which is no unit of this run"
+        f"{register.FILE}: entry {entry.number} is on {unit!r}, which is no unit of this run"
         for entry in book.entries
         for unit in entry.units
         if unit not in run.units

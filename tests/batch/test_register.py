@@ -1,5 +1,6 @@
 """The register of signatures: whatever becomes of its lines is seen; and people's own SSH keys."""
 
+import contextlib
 import json
 import os
 
@@ -36,6 +37,13 @@ class TestRegister:
         assert any(said in fault for fault in refused(signed, "preparer", "Eva Verdi"))
         assert "the register of signatures is damaged" in signed.run().voided[0]
         assert "Void: the register of signatures is damaged." in signed.page()
+
+    def test_a_name_that_no_person_may_sign_with(self, signed):
+        entries = [json.loads(line) for line in (signed.home / register.FILE).read_text().splitlines()]
+        for changes in ({"name": "Anna\u202eBianchi"}, {"role": "cfo\x1b[2J"}):
+            with pytest.raises(ValueError, match="role") if "role" in changes else contextlib.nullcontext():
+                rewrite(signed, lambda lines, c=changes: lines.__setitem__(1, forge(entries[1], **c)))
+                assert "line 2 is not an entry" in register.read(signed.home).faults[0]
 
     def test_one_dated_back(self, signed):
         entries = [json.loads(line) for line in (signed.home / register.FILE).read_text().splitlines()]

@@ -115,6 +115,12 @@ def test_names_that_could_pass_for_others_are_refused(place, name):
     assert not (place.home / register.FILE).exists()
 
 
+@pytest.mark.parametrize("role", ["", "C F O", "cfo\x1b[2J", "x" * 33])
+def test_roles_that_are_none_are_refused(place, role):
+    with pytest.raises(ToolkitError, match="--role: state preparer"):
+        sign(place.home, role, LEO)
+
+
 def test_names_are_escaped(place):
     sign(place.home, "preparer", "Leo 'x' & \"y\" Rossi")
     assert "Leo &#39;x&#39; &amp; &#34;y&#34; Rossi" in place.page()

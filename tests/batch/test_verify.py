@@ -341,3 +341,11 @@ def test_a_run_that_is_none(signed):
     (signed.home / "run.json").write_text("{}")
     with pytest.raises(ToolkitError, match="is damaged"):
         verify(signed.home)
+
+
+def test_a_record_that_names_files_elsewhere(signed):
+    run = json.loads((signed.home / "run.json").read_text())
+    run["notebooks"]["north/model.en"]["outputs"]["../../secret.html"] = "0"
+    (signed.home / "run.json").write_text(json.dumps(run))
+    with pytest.raises(ToolkitError, match="leads out of"):
+        verify(signed.home)

@@ -2,7 +2,7 @@
 
 The company KPI is regressed on its own lags, trend, season, controls and the marketing KPI at lags declared in advance;
 several units are pooled with effects, trend and season of each unit and effects of each period. Both KPIs are divided,
-unit by unit, by the standard deviation of their own movement beside trend and season: effects are in these.
+unit by unit, by the standard deviation of their own movement beside trend, season and controls: effects are in these.
 """
 
 from collections.abc import Sequence
@@ -107,19 +107,21 @@ class NotTestable(ValueError):
     """These series cannot be tested; the message is the key of the reason."""
 
 
-def scaled(values: np.ndarray, season: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scaled(
+    values: np.ndarray, season: np.ndarray, controls: Sequence[np.ndarray] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """
-    Divide each unit's series by the standard deviation of its movement beside trend and season.
+    Divide each unit's series by the standard deviation of its movement beside trend, season and controls.
 
     Raises
     ------
     NotTestable
-        ``constant``: a unit's series does not move beside trend and season.
+        ``constant``: a unit's series does not move beside trend, season and controls.
     """
     deviations = np.full(values.shape[1], np.nan)
     for unit, own in enumerate(values.T):
         known = np.isfinite(own)
-        basis = _orthonormal(season[known])
+        basis = _orthonormal(np.column_stack([season, *(control[:, unit] for control in controls)])[known])
         rest = own[known] - basis @ (basis.T @ own[known])
         freedom = known.sum() - basis.shape[1]
         if freedom < 1 or np.sqrt(rest @ rest / freedom) <= FLAT * max(np.abs(own[known]).max(), 1e-300):
@@ -159,8 +161,8 @@ def fit(panel: Panel, lags: Sequence[int], beside: Sequence[int] = (), back: Fit
         be told from what is held constant, such as the company KPI's own past).
     """
     season = panel.season()
-    company, scale_company = scaled(panel.company, season)
-    marketing, scale_marketing = scaled(panel.marketing, season)
+    company, scale_company = scaled(panel.company, season, panel.controls)
+    marketing, scale_marketing = scaled(panel.marketing, season, panel.controls)
     count, own_lags = company.shape[0], OWN_LAGS[panel.frequency]
     own = np.stack([_shifted(company, lag) for lag in range(1, own_lags + 1)])
     moved = np.stack([_shifted(marketing, lag) for lag in lags])
@@ -347,7 +349,7 @@ def out_of_sample(panel: Panel, lags: Sequence[int]) -> float:
     out. NaN where fewer than four forecasts can be made; below zero the KPI makes forecasts worse.
     """
     season = panel.season()
-    company, marketing = (scaled(values, season)[0] for values in (panel.company, panel.marketing))
+    company, marketing = (scaled(values, season, panel.controls)[0] for values in (panel.company, panel.marketing))
     own = [_shifted(company, lag) for lag in range(1, OWN_LAGS[panel.frequency] + 1)]
     lagged = [_shifted(marketing, lag) for lag in lags]
     count, units = company.shape

@@ -44,6 +44,10 @@ MEASURES: dict[str, Measure] = {
     "orders": flow(_ORDERS, unit="count"),
     "active_customers": flow(_ORDERS, unit="count", additive="distinct"),
     "retained_customers": flow(_ORDERS, unit="count", additive="distinct"),
+    "cohort_lifetime_margin": flow(("orders", "customers")),
+    "cohort_lifetime_margin_low": flow(("orders", "customers")),
+    "cohort_lifetime_margin_high": flow(("orders", "customers")),
+    "cohort_lifetime_revenue": flow(("orders", "customers")),
     "new_customers": flow(("orders", "customers"), unit="count", additive="distinct"),
     "media_spend": flow(("ad_spend",)),
     "impressions": flow(("ad_spend",), unit="count"),
@@ -368,6 +372,7 @@ def compute(
     tax_rate: float = 0.24,
     cost_of_capital: float = 0.08,
     series: Mapping[str, str] | None = None,
+    lifetime: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """
     All measures that the tables of one unit allow.
@@ -389,6 +394,8 @@ def compute(
         A year, of invested capital.
     series : mapping, optional
         Series of `kpi_series` and how their weeks make a quarter, as the catalogue declares them.
+    lifetime : DataFrame, optional
+        Measures of customer lifetime value, as ``Lifetime.measures`` gives them.
 
     Returns
     -------
@@ -415,6 +422,7 @@ def compute(
     if "financials" in tables:
         found.append(from_financials(tables["financials"], unit_in_data, basis))
     found += measures_company.compute(tables, currency, group_currency, cost_of_capital, series)
+    found += [] if lifetime is None else [lifetime]
     found += [_after_tax_and_at_last_years_rates(frame, tax_rate) for frame in found]
     found = [frame for frame in found if len(frame)] or [tidy({})]
     joined = pd.concat(found, ignore_index=True)

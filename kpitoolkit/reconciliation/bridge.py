@@ -113,11 +113,14 @@ class Bridge:
             )
         if self.sensitivity is not None and round(self.sensitivity, 9) > 0:
             method = _("Sensitivity to method: by logarithmic means (LMDI) no step differs by more than {amount}.")
-            sentences.append(method.format(amount=self.write(self.sensitivity, language)))
+            sentences.append(method.format(amount=self.write(self.sensitivity, language, difference=True)))
         return sentences
 
-    def write(self, amount, language="en", signed=False) -> str:
-        """Write an amount of this bridge's table as readers do, from ten million in short."""
+    def write(self, amount, language="en", signed=False, difference=None) -> str:
+        """Write an amount of this bridge's table as readers do, from ten million in short; shares differ in points."""
+        if self.value_unit == "share" and (signed if difference is None else difference):
+            points = text.number(amount * 100, language, 1 if signed else 2, signed=signed)
+            return text.translator(language)("{points} points").format(points=points)
         if self.value_unit == "money":
             return text.compact_money(round(amount), self.currency, language, signed=signed, least=10_000_000)
         return written(

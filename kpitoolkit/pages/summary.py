@@ -217,10 +217,13 @@ def unexplained(
     if len(untested):
         names = plots.capitalised("; ".join(text.label(check, language) for check in untested))
         sentences.append(_("– {check}: not tested, for want of data.").format(check=names))
-    outside = (checks["check"] == "unmapped_accounts").fillna(False).astype(bool)
+    outside = checks["check"].isin(_NONE_MAY_REMAIN)
     for row in checks[outside & ~checks["passed"].fillna(True).astype(bool)].to_dict("records"):
         told = {"check": plots.capitalised(text.label(row["check"], language))}
-        told["value"] = text.money(row["value_cents"], currency, language)
+        if row.get("value_unit") == "count":
+            told["value"] = text.number(row["value_cents"], language)
+        else:
+            told["value"] = text.money(row["value_cents"], currency, language)
         sentences.append(_("✗ {check}: {value}; none may remain: blocks sign-off.").format(**told))
     tested = checks[~left & ~outside]["passed"].dropna().astype(bool)
     if len(tested):
@@ -444,8 +447,10 @@ def _placed(iroas: pd.DataFrame) -> pd.Series:
     return iroas["verdict"].mask(iroas["verdict_reason"] == "holds_break_even", "holds_break_even")
 
 
+_NONE_MAY_REMAIN = ("unmapped_accounts", "control_rows", "control_amounts", "open_items_carried")
 _GRADES = {
     "A": "Grade A: each claim is traced to its order.",
+    "B": "Grade B: claims are bridged by day and channel, because a platform gives no order ids.",
     "C": "Grade C: claims are bridged in total, because a platform gives no order ids.",
 }
 

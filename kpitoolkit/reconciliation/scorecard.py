@@ -250,7 +250,8 @@ def checks(card: Scorecard, moves: Drivers, values: Mapping[str, object], **othe
     Returns
     -------
     DataFrame
-        `subject, check, value_cents, threshold_cents, passed`; ``passed`` is empty where a check was not examined.
+        `subject, check, value_cents, threshold_cents, value_unit, passed`; ``passed`` is empty where a check was not
+        examined; `value_unit` is ``money``, or ``count`` where both figures are numbers of rows.
     """
     rows = []
     parts = [values.get(name) for name in ("revenue", "cost_of_sales", "marketing_cost", "contribution_margin")]
@@ -261,18 +262,35 @@ def checks(card: Scorecard, moves: Drivers, values: Mapping[str, object], **othe
             amounts = result.table["amount_cents"].tolist()
             whole = card.table[card.table["kpi"] == kpi].iloc[0]  # the first basis stated, as in the decomposition
             rows.append((kpi, decomposition, round(whole["actual"] - whole["last_year"]) - sum(amounts[1:-1]), 0))
-    own = pd.DataFrame(rows, columns=["subject", "check", "value_cents", "threshold_cents"])
+    own = pd.DataFrame(rows, columns=["subject", "check", "value_cents", "threshold_cents"]).assign(value_unit="money")
     names: set[str] = set()
     found = []
     for subject, frame in others.items():
         of_two = frame["check"].isin(names)
         names |= set(frame["check"])
-        found.append(frame.assign(subject=subject, check=frame["check"].mask(of_two, subject + "_" + frame["check"])))
+        unit = frame.get("value_unit", "money")
+        check = frame["check"].mask(of_two, subject + "_" + frame["check"])
+        found.append(frame.assign(subject=subject, check=check, value_unit=unit))
     joined = pd.concat([own, *[frame[own.columns] for frame in found]], ignore_index=True)
-    joined = joined.astype({"value_cents": "Int64", "threshold_cents": "Int64", "subject": "string", "check": "string"})
+    joined = joined.astype(
+        {
+            "value_cents": "Int64",
+            "threshold_cents": "Int64",
+            **dict.fromkeys(("subject", "check", "value_unit"), "string"),
+        }
+    )
     return joined.assign(passed=(joined["value_cents"].abs() <= joined["threshold_cents"]).astype("boolean"))
 
 
 def checks_shown(table: pd.DataFrame) -> pd.DataFrame:
     """The checks for the page: `not_examined` where there was nothing to check, never passed and never failed."""
-    return table.assign(passed=table["passed"].astype(object).fillna("not_examined"))
+    shown = table.assign(passed=table["passed"].astype(object).fillna("not_examined"))
+    return shown.drop(columns="value_unit", errors="ignore")
+
+
+def checks_formats(table: pd.DataFrame) -> dict[str, list[str]]:
+    """How ``checks_shown`` is written where some checks count rows: money as money, rows as numbers."""
+    if "value_unit" not in table or (table["value_unit"] == "money").all():
+        return {}
+    written = ["number0" if unit == "count" else "money" for unit in table["value_unit"]]
+    return {"value_cents": written, "threshold_cents": written}

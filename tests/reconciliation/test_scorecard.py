@@ -132,8 +132,8 @@ def test_drivers_add_up_to_the_change_and_name_what_is_left_over():
 def test_the_basis_bridge_of_cac_closes_from_marketing_to_finance():
     found = drivers.basis_bridges(CATALOGUE, SAMPLE, NOW, SAMPLE_TABLES, "EUR")
     amounts = found.table[found.table["kpi"] == "cac"]["amount"].tolist()
-    assert amounts[0] == pytest.approx(70.00) and amounts[-1] == pytest.approx(162.50)
-    assert sum(amounts[1:-1]) == pytest.approx(92.50)
+    assert amounts[0] == pytest.approx(70_00) and amounts[-1] == pytest.approx(162_50)
+    assert sum(amounts[1:-1]) == pytest.approx(92_50)
     steps = found.table.set_index("step")["amount"]
     assert steps["duplicate_claims"] > 0 > steps["unclaimed_first_orders"]
 
@@ -175,6 +175,21 @@ def test_what_was_not_examined_stays_a_row_that_neither_passed_nor_failed(tmp_pa
     agreed = [sentence for sentence in said if sentence.startswith("✓ Subtotals")]
     tested = len(found) - 3
     assert agreed == [f"✓ Subtotals that agree with a second computation to the cent: {tested} of {tested}."]
+
+
+def test_a_check_of_rows_is_written_as_rows_and_not_as_money():
+    card, moves = card_of(), drivers.drivers(CATALOGUE, SAMPLE, NOW, SAMPLE_TABLES, "EUR")
+    counted = pd.DataFrame({"check": ["control_rows"], "value_cents": [300], "threshold_cents": [0]})
+    found = scorecard.checks(card, moves, {}, controls=counted.assign(value_unit="count"))
+    assert found["value_unit"].tolist() == ["money"] * (len(found) - 1) + ["count"]
+    formats = scorecard.checks_formats(found)
+    assert pages.table(scorecard.checks_shown(found), "en", formats).plain.splitlines()[-1].split()[-3:-1] == [
+        "300",
+        "0",
+    ]
+    said = summary.unexplained(found, card.table, "en", "EUR")
+    assert any("300; none may remain" in sentence for sentence in said)
+    assert scorecard.checks_formats(found.head(1)) == {}
 
 
 def test_a_money_kpi_on_the_marketing_basis_only_is_checked_on_that_basis():

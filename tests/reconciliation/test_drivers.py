@@ -52,5 +52,5 @@ def test_two_kpis_with_a_basis_bridge_stand_in_one_table(tmp_path, values, rows)
     units = back.drop_duplicates("kpi").set_index("kpi")["value_unit"].to_dict()
     assert units == {kpi: {"cac": "money_per_unit", "revenue": "money"}[kpi] for kpi in rows}
     last = back.drop_duplicates("kpi", keep="last").set_index("kpi")["amount"].to_dict()
-    # Both in cents: four costs of 10.00 and two of 1.00 over 5 customers are 8.40; claims of 2.00 and rebates of 10.00 are 12.00.
+    # Both in cents: four costs of 10.00 and two of 1.00 over 5 customers are 8.40; claims of 2.00 and rebates of 10.00
     assert last == {kpi: CENTS[kpi] for kpi in rows}

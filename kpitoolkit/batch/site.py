@@ -224,7 +224,8 @@ def _because(changes: Iterable[Change], language: str) -> str:
     _ = text.translator(language)
     by_kind: dict[str, list[str]] = {}
     for change in changes:
-        by_kind.setdefault(change.kind, []).append(change.name)
+        name = text.label(change.name, language) if change.kind == "input" else change.name
+        by_kind.setdefault(change.kind, []).append(name)
     said = []
     for kind, sentence in (
         ("input", _("data changed ({names})")),
@@ -247,21 +248,23 @@ def _restated(state: State, run: Run, language: str, most: int = 6) -> str:
         kpi, basis = key.rsplit("/", 1)
         name = names.get(kpi) or text.label(kpi, language)
         name += "" if basis == "finance" else f" ({text.label(basis, language)})"
-        both = [_figure(plots, figure, language) for figure in (was, now)]
-        if both[0] == both[1]:
-            both = [_figure(plots, figure, language, "2") for figure in (was, now)]
+        for decimals in (None, 2, 4, 6):  # as many as it takes to see that it moved
+            both = [_figure(plots, figure, language, decimals) for figure in (was, now)]
+            if both[0] != both[1]:
+                break
         said.append(f"{name} {both[0]} → {both[1]}")
     left = len(state.restated) - most
     return "; ".join(said) + (text.plural(language, "; {n} more", "; {n} more", left) if left > 0 else "")
 
 
-def _figure(plots, figure: Figure | None, language: str, decimals: str = "") -> str:
+def _figure(plots, figure: Figure | None, language: str, decimals: int | None) -> str:
     if figure is None or figure.value is None:
         return text.no_figure(language)
-    if figure.value_unit not in (*plots.VALUE_UNITS, "money"):
-        return text.number(figure.value, language, 2)
-    unit = {"money": "money2", "share": "percent4"}.get(figure.value_unit, "") if decimals else figure.value_unit
-    return plots.figure_text(figure.value, unit, language, figure.currency) if unit else f"{figure.value!r}"
+    kind = {"money": "money", "money_per_unit": "money", "share": "percent"}.get(figure.value_unit, "number")
+    usual = plots.VALUE_UNITS.get(figure.value_unit, kind)
+    return plots.figure_text(
+        figure.value, usual if decimals is None else f"{kind}{decimals}", language, figure.currency
+    )
 
 
 def _short(commit: str) -> str:

@@ -247,7 +247,7 @@ class TestWhatVoids:
         assert report.exit_status == 0
         assert set(statuses(signed).values()) == {"void"}
         north = next(line for line in report.voided if line.startswith("north"))
-        assert "data changed (financials)" in north
+        assert "data changed (filings)" in north
         assert "Anna Bianchi (CFO) had signed on" in north
         assert "Restated since: Margin 20.0% → 22.0%; Net revenue €10 → €11." in north
         assert "Restated since: Net revenue €10 → €11" not in next(x for x in report.voided if x.startswith("south"))

@@ -133,7 +133,7 @@ def test_data_parameters_and_catalogue(signed):
     assert found["inputs and definitions"][0] == "north: financials (financials.csv): changed since the run"
     void = "the signature of Anna Bianchi (cfo) is void"
     assert f"north: {void}: input financials changed" in found["signatures"]
-    assert "Void: data changed (financials)." in "\n".join(verify(signed.home).said)
+    assert "Void: data changed (filings)." in "\n".join(verify(signed.home).said)
     (signed.case / "financials.csv").unlink()
     said = differs(signed)["inputs and definitions"]
     assert "north: financials (financials.csv): is not there any more" in said

@@ -187,6 +187,20 @@ def test_baseline_draws_follow_their_normal(published):
     assert stats.kstest((draws[:, 0] - centre[0]) / error[0], "norm").pvalue > 0.001
 
 
+def test_the_centre_of_baseline_draws_is_the_ridge_regression_to_the_digit():
+    """Second way: the whole covariance of the errors, inverted; draws that do not scatter lie on the centre."""
+    given, rho, noise = found(), np.array([0.3, -0.7]), np.array([0.04, 0.1])
+    still = SimpleNamespace(standard_normal=np.zeros)
+    draws = posterior.baseline_draws(given, np.full((2, WEEKS), 0.1), rho, noise, still)
+    lag = np.abs(np.subtract.outer(np.arange(WEEKS), np.arange(WEEKS)))
+    design, (means, sd) = given.baseline.to_numpy(), given.prior.baseline
+    for each, kept, size in zip(draws, rho, noise, strict=True):
+        weight = np.linalg.inv(size**2 / (1 - kept**2) * kept**lag)
+        precision = design.T @ weight @ design + np.diag(1 / sd**2)
+        centre = np.linalg.solve(precision, design.T @ weight @ (given.revenue - 0.1) + means / sd**2)
+        assert each == pytest.approx(centre, rel=1e-8)
+
+
 def test_evidence_is_the_area_under_likelihood_times_prior():
     """Errors alone, two dimensions: Laplace's evidence beside a sum over a grid."""
     none = without(without(simulated.given(), "search"), "tv")

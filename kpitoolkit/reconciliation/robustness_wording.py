@@ -70,11 +70,9 @@ def plot(result: "Robustness", ax: Axes | None, language: str, subject: str) -> 
         known = list(dict.fromkeys(valued["subject"]))
         raise Faults("robustness", [f"'{subject}' has no question. Choose one of {', '.join(known)}"])
     title = _("{subject} under each allowed definition").format(subject=subject_of(subject, language))
-    columns = {"name": [], "value": [], "low": [], "high": [], "tone": []}
+    columns = ("name", "value", "low", "high")
     if rows.empty:
-        return plots.intervals(
-            pd.DataFrame(columns), "name", "value", "low", "high", ax=ax, language=language, title=title
-        )
+        return plots.intervals(pd.DataFrame(columns=columns), *columns, ax=ax, language=language, title=title)
     mine = rows[rows["reference"] == rows.sort_values("default", kind="stable")["reference"].iloc[-1]]
     most = mine.sort_values("default", ascending=False, kind="stable").head(DRAWN)
     names = [named(row.family, row.definition, language) for row in most.itertuples()]

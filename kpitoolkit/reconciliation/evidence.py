@@ -18,7 +18,7 @@ from kpitoolkit.reconciliation.catalogue import Catalogue, Influence, Kpi
 
 LEAST = {"week": 104, "quarter": 16}
 ALPHA, FALSE_DISCOVERIES, LEVEL = 0.05, 0.10, 0.90
-GUARD = 0.05  # q of the reverse direction and of the placebo: each costs a true driver this often at most
+GUARD = 0.05  # q of the reverse direction and of the placebo: each costs a lone true driver about this often
 WIDE_MEASUREMENT = 0.2  # share of a survey's variance that is its sampling error
 MATERIALITY = 0.005
 CLASSES = ("driver", "echo", "unproven", "insufficient_data", "vanity")

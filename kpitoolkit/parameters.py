@@ -40,6 +40,7 @@ ACCOUNTS: dict[str, list[str]] = {
     "marketing_accruals": ["6190"],
     "acquisition_salaries": ["6200"],
     "acquisition_tools": ["6210"],
+    "retention_marketing": [],
     "operating_expenses": ["7000"],
     "other_accounts": [],
 }

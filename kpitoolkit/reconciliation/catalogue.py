@@ -14,6 +14,7 @@ from kpitoolkit.reconciliation import formula, measures
 
 BASES = ("finance", "marketing")
 _NAME = r"^[a-z][a-z0-9_]*$"
+_Owner = Literal["CMO", "CEO", "CFO", "CIO", "HR"]
 
 
 class _Entry(BaseModel):
@@ -98,7 +99,7 @@ class Kpi(_Entry):
     name: Words
     formula: Formulas
     unit: Literal["money", "money_per_unit", "share", "count", "ratio", "index"]
-    owner: list[Literal["CMO", "CEO", "CFO", "CIO", "HR"]] = Field(min_length=1)
+    owner: list[_Owner] = Field(min_length=1)
     direction: Literal[1, -1]
     additive: Literal["flow", "stock", "ratio", "distinct", "index"]
     drivers: dict[str, str] = {}
@@ -143,8 +144,10 @@ class Kpi(_Entry):
         value, status = _value(self.tree(self.formula.given()[basis], expand=True), values)
         if status == "no_figure":
             return None, status
-        used = set(self.measures(basis))
-        positive = [values.get(name) for name in self.positive if name in used]
+        used, known = set(self.measures(basis)), self.inputs(values) if self.positive else {}
+        positive = [
+            known.get(name) for name in self.positive if used.issuperset(formula.names(self.tree(name, expand=True)))
+        ]
         if status != "ok" or any(amount is None or amount <= 0 for amount in positive):
             return None, "not_meaningful"
         return float(value), "ok"
@@ -160,13 +163,75 @@ def _value(tree: formula.Node, values: Mapping[str, object]):
         return None, "not_meaningful"
 
 
+class Series(_Entry):
+    """A series of the table `kpi_series` that formulas may use by its name: how its weeks make a quarter."""
+
+    aggregate: Literal["sum", "mean", "last"]
+
+
+class Criterion(_Entry):
+    """
+    What a campaign will be judged by, agreed with the CFO before it starts.
+
+    The KPI on a ``basis`` is to reach ``target`` from the ``first_day`` to the ``last_day`` of the window.
+    """
+
+    campaign: str = Field(min_length=1)
+    unit: str = Field(min_length=1)
+    kpi: str
+    basis: Literal["finance", "marketing"] = "finance"
+    target: float
+    first_day: datetime.date
+    last_day: datetime.date
+    agreed_on: datetime.date
+    agreed_by: list[_Owner] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _window_has_days(self):
+        if self.last_day < self.first_day:
+            raise ValueError(f"the window ends ({self.last_day}) before it begins ({self.first_day})")
+        return self
+
+    @property
+    def standing(self) -> str:
+        """``agreed_before``, ``agreed_late`` (on the window's first day or after it) or ``without_cfo``."""
+        if self.agreed_on >= self.first_day:
+            return "agreed_late"
+        return "agreed_before" if "CFO" in self.agreed_by else "without_cfo"
+
+
+class Elsewhere(_Entry):
+    """A KPI that is no formula over measures, as one by channel: the saved tables in which its figures are found."""
+
+    id: str = Field(pattern=_NAME)
+    name: Words
+    owner: list[_Owner] = Field(min_length=1)
+    direction: Literal[1, -1]
+    found_in: list[str] = Field(min_length=1)
+    version: int = Field(ge=1)
+    date: datetime.date
+
+
 class Catalogue(_Entry):
-    """All definitions of one file, in the file's order."""
+    """
+    All definitions of one file, in the file's order.
+
+    ``amber_from`` is the attainment from which a missed target is amber rather than red.
+    """
 
     version: str
     date: datetime.date
     equivalence_margin_sd: float = Field(default=0.2, gt=0, le=2)
+    amber_from: float = Field(default=0.95, gt=0, le=1)
     kpis: list[Kpi] = Field(min_length=1)
+    series: dict[Annotated[str, Field(pattern=_NAME)], Series] = {}
+    criteria: list[Criterion] = []
+    elsewhere: list[Elsewhere] = []
+
+    @property
+    def aggregates(self) -> dict[str, str]:
+        """How the weeks of each declared series make a quarter, as ``measures.compute`` takes it."""
+        return {name: entry.aggregate for name, entry in self.series.items()}
 
     def __getitem__(self, kpi: str) -> Kpi:
         found = {entry.id: entry for entry in self.kpis}
@@ -239,6 +304,7 @@ def _sentence(fault: Mapping, stated: dict) -> str:
     where = ", ".join(str(part) for part in place)
     if fault["type"] == "extra_forbidden":
         models = {"name": Words, "formula": Formulas, "decompositions": Decomposition, "influences": Influence}
+        models |= {"series": Series, "criteria": Criterion, "elsewhere": Elsewhere}
         inside = [models[part] for part in place if part in models]
         model = inside[-1] if inside else Kpi if fault["loc"][0] == "kpis" else Catalogue
         return f"{where}: not a field of the catalogue.{errors.suggest(place[-1], model.model_fields)}"
@@ -249,11 +315,20 @@ def _sentence(fault: Mapping, stated: dict) -> str:
 def _faults(catalogue: Catalogue) -> list[str]:
     """Everything that is wrong with entries that are well formed one by one."""
     faults, seen = [], set()
-    for kpi in catalogue.kpis:
+    for kpi in [*catalogue.kpis, *catalogue.elsewhere]:
         if kpi.id in seen:
             faults.append(f"{kpi.id}: two KPIs have this id. Rename one.")
         seen.add(kpi.id)
-        faults.extend(_faults_of(kpi))
+    for kpi in catalogue.kpis:
+        faults.extend(_faults_of(kpi, catalogue.series))
+    faults.extend(
+        f"series, {name}: a measure has this name. Rename the series."
+        for name in catalogue.series
+        if measures.is_known(name) or measures.base_of(name)[1]
+    )
+    seen = {kpi.id for kpi in catalogue.kpis}
+    for criterion in catalogue.criteria:
+        faults.extend(_faults_of_criterion(criterion, catalogue))
     for kpi in catalogue.kpis:
         for influence in kpi.influences:
             if influence.kpi not in seen or influence.kpi == kpi.id:
@@ -262,17 +337,28 @@ def _faults(catalogue: Catalogue) -> list[str]:
     return faults
 
 
-def _faults_of(kpi: Kpi) -> list[str]:
+def _faults_of_criterion(criterion: Criterion, catalogue: Catalogue) -> list[str]:
+    where = f"criteria, {criterion.campaign}"
+    found = next((kpi for kpi in catalogue.kpis if kpi.id == criterion.kpi), None)
+    if found is None:
+        hint = errors.suggest(criterion.kpi, [kpi.id for kpi in catalogue.kpis])
+        return [f"{where}: '{criterion.kpi}' is no KPI of the catalogue.{hint}"]
+    if criterion.basis not in found.formula.given():
+        return [f"{where}: {criterion.kpi} has no {criterion.basis} basis. Name the other, or state its formula."]
+    return []
+
+
+def _faults_of(kpi: Kpi, series: Iterable[str] = ()) -> list[str]:
     faults = [
         f"{kpi.id}, driver {name}: a measure has this name. Rename it."
         for name in kpi.drivers
-        if measures.is_known(name)
+        if measures.is_known(name, series)
     ]
     if not kpi.formula.given():
         faults.append(f"{kpi.id}, formula: state formula.finance, formula.marketing or both.")
     if kpi.basis_bridge is not None and len(kpi.formula.given()) < 2:
         faults.append(f"{kpi.id}, basis_bridge: needs formula.marketing and formula.finance.")
-    known = [*measures.known(), *kpi.drivers]
+    known = [*measures.known(series), *kpi.drivers]
     texts = [(f"basis {basis}", text) for basis, text in kpi.formula.given().items()]
     texts += [(f"driver {name}", text) for name, text in kpi.drivers.items()]
     texts += [(f"decomposition {name}", entry.formula) for name, entry in kpi.decompositions.items()]
@@ -291,10 +377,10 @@ def _faults_of(kpi: Kpi) -> list[str]:
     faults.extend(
         f"{kpi.id}, positive: unknown measure '{name}'.{errors.suggest(name, known)}"
         for name in kpi.positive
-        if not measures.is_known(name)
+        if name not in known
     )
     for name, entry in kpi.decompositions.items():
-        if entry.residual is not None and (entry.residual in kpi.drivers or measures.is_known(entry.residual)):
+        if entry.residual in known:
             faults.append(f"{kpi.id}, decomposition {name}: residual '{entry.residual}' is the name of something else.")
     try:
         TopologicalSorter(graph).prepare()

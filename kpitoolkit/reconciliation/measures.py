@@ -35,6 +35,7 @@ MEASURES: dict[str, Measure] = {
     "marketing_accruals": flow(_LEDGER),
     "acquisition_salaries": flow(_LEDGER),
     "acquisition_tools": flow(_LEDGER),
+    "retention_cost": flow(_LEDGER),
     "intercompany_revenue": flow(_LEDGER),
     "contribution_margin": flow(_FINANCIALS),
     "operating_profit": flow(_LEDGER, _FINANCIALS),
@@ -78,6 +79,7 @@ LEDGER_LINES = {
     "marketing_accruals": ("marketing_accruals",),
     "acquisition_salaries": ("acquisition_salaries",),
     "acquisition_tools": ("acquisition_tools",),
+    "retention_cost": ("retention_marketing",),
     "intercompany_revenue": ("intercompany",),
 }
 FINANCIALS_COLUMNS = {
@@ -91,7 +93,8 @@ FINANCIALS_COLUMNS = {
     "operating_profit": "operating_income_cents",
 }
 OPERATING_COSTS = (
-    *("cost_of_sales", "marketing_cost", "acquisition_salaries", "acquisition_tools", "operating_expenses"),
+    *("cost_of_sales", "marketing_cost", "acquisition_salaries", "acquisition_tools"),
+    *("retention_cost", "operating_expenses"),
 )
 
 
@@ -139,6 +142,18 @@ def value_unit(name: str) -> str:
     return of(name).value_unit
 
 
+def may_be_absent(name: str) -> bool:
+    """
+    Tell whether a unit may have nothing of the kind, although the tables are declared: leads, surveys, series.
+
+    Examples
+    --------
+    >>> may_be_absent("leads_won"), may_be_absent("revenue")
+    (True, False)
+    """
+    return name not in MEASURES or name in measures_company.MEASURES or name == "retention_cost"
+
+
 def can_come_from(names: Iterable[str], tables: Iterable[str]) -> bool:
     """
     Tell whether each of these measures can be computed from the declared tables.
@@ -160,7 +175,8 @@ def tables_needed(tables: Iterable[str]) -> list[str]:
 
 def from_ledger(ledger: pd.DataFrame, accounts: Mapping[str, list[str]], currency: str) -> pd.DataFrame:
     """
-    Ledger measures by period; a line without entries in a period that the ledger covers is zero.
+    Ledger measures by period; a line without entries in a period that the ledger covers is zero. Retention cost has
+    no figure where no account for it is stated: it then lies in other lines.
 
     The entries' days tell what the ledger covers: a first or last quarter of which more than a month is not there has
     no figure. A month is allowed, because books kept by month may date all of it on its first or on its last day.
@@ -196,9 +212,10 @@ def from_ledger(ledger: pd.DataFrame, accounts: Mapping[str, list[str]], currenc
         (measure, quarter): sum(int(sums.get((line, quarter), 0)) for line in lines)
         for measure, lines in LEDGER_LINES.items()
         for quarter in quarters
+        if measure != "retention_cost" or accounts.get("retention_marketing")
     }
     for quarter in quarters:
-        costs = sum(values[cost, quarter] for cost in OPERATING_COSTS)
+        costs = sum(values.get((cost, quarter), 0) for cost in OPERATING_COSTS)
         values["operating_profit", quarter] = values["revenue", quarter] - costs
     return tidy(values)
 

@@ -8,7 +8,7 @@ import pandas as pd
 from kpitoolkit import parameters, plots, text
 from kpitoolkit.reconciliation import bridge as bridges
 from kpitoolkit.reconciliation import catalogue as definitions
-from kpitoolkit.reconciliation import measures
+from kpitoolkit.reconciliation import intervals, measures
 from kpitoolkit.reconciliation.bridge import written
 from kpitoolkit.reconciliation.catalogue import Catalogue
 from kpitoolkit.reconciliation.drivers import Drivers
@@ -16,7 +16,7 @@ from kpitoolkit.reconciliation.drivers import Drivers
 KPI_COLUMNS = [
     *("kpi", "basis", "actual", "low", "high", "target", "last_year", "previous", "status", "value_unit"),
     *("direction", "owner", "version", "variance", "attainment", "last_year_status", "previous_status"),
-    *("name_en", "name_it"),
+    *("name_en", "name_it", "light", "answers"),
 ]
 _FIGURES = ("actual", "target", "attainment", "last_year", "previous")
 _STATUSES = {"actual": "status", "last_year": "last_year_status", "previous": "previous_status"}
@@ -31,8 +31,10 @@ class Scorecard:
     """
     KPIs of one quarter.
 
-    ``table`` has one row a KPI and basis; money and money per unit are in cents. ``unknown_targets`` are targets for
-    KPIs that the catalogue does not define.
+    ``table`` has one row a KPI and basis; money and money per unit are in cents. ``low`` and ``high`` are the 95%
+    interval of what was sampled or modelled; ``light`` says how the figure stands to its target (see ``light``);
+    ``answers`` is how many answers a survey's figure rests on where they are fewer than 30. ``unknown_targets`` are
+    targets for KPIs that the catalogue does not define.
     """
 
     table: pd.DataFrame
@@ -54,14 +56,20 @@ class Scorecard:
         frame.loc[self.table["target"].isna(), ["target", "attainment"]] = "–"
         for figure, status in _STATUSES.items():
             frame.loc[self.table[status] == "not_meaningful", figure] = _("n/m")
+        ends = [bridges.for_page(self.table[end], self.table["value_unit"]) for end in ("low", "high")]
+        written_ends = zip(*ends, self.table["value_unit"], strict=True)
+        frame["interval"] = [_interval(low, high, unit, language, self.currency) for low, high, unit in written_ends]
+        frame["light"] = [text.label(f"light_{light}", language) for light in self.table["light"]]
         frame["owner"] = [str(owner).replace(" ", "\N{NO-BREAK SPACE}") for owner in self.table["owner"]]
-        return frame if self.table["target"].notna().any() else frame.drop(columns=["target", "attainment"])
+        if self.table["low"].isna().all():
+            frame = frame.drop(columns="interval")
+        return frame if self.table["target"].notna().any() else frame.drop(columns=["target", "attainment", "light"])
 
     @property
     def formats(self) -> dict[str, list[str] | str]:
         """How ``shown`` is written: one format a cell."""
         by_row = [bridges.FORMATS[unit] for unit in self.table["value_unit"]]
-        formats: dict[str, list[str] | str] = {"kpi": "text", "owner": "text"}
+        formats: dict[str, list[str] | str] = dict.fromkeys(("kpi", "interval", "light", "owner"), "text")
         formats |= {name: list(by_row) for name in _FIGURES}
         targeted = self.table["target"].notna()
         formats["target"] = [form if ok else "text" for form, ok in zip(by_row, targeted, strict=True)]
@@ -125,7 +133,17 @@ class Scorecard:
         ):
             rows = self.table[self.table["status"] == status]
             if len(rows):
-                said.append(sentence.format(kpis=_joined(rows[name])))
+                said.append(sentence.format(kpis=_joined(dict.fromkeys(rows[name]))))
+        unclear = judged[judged["light"] == "grey"]
+        if len(unclear):
+            sentence = _("Not distinguishable from the target, which lies inside the interval: {kpis}.")
+            said.append(sentence.format(kpis=_joined(unclear[name])))
+        few = self.table[self.table["answers"].notna()]
+        if len(few):
+            listed = [f"{row[name]} ({text.number(row['answers'], language)})" for _row, row in few.iterrows()]
+            said.append(
+                _("These rest on few answers, and their intervals are wide: {kpis}.").format(kpis=_joined(listed))
+            )
         if self.table["target"].isna().all():
             said.append(_("No targets are stated for this quarter."))
         if self.unknown_targets:
@@ -148,6 +166,37 @@ def attainment(actual: float | None, target: float | None, direction: int) -> fl
     return 1 + direction * (actual - target) / abs(target)
 
 
+def light(
+    attained: float | None, target: float | None, low: float | None, high: float | None, amber_from: float = 0.95
+) -> str:
+    """
+    How a figure stands to its target.
+
+    ``white``: no target or no figure. ``grey``: the target lies inside the figure's interval. Else ``green`` where the
+    target is reached, ``amber`` from ``amber_from`` of attainment, ``red`` below.
+
+    Examples
+    --------
+    >>> light(1.02, 100, None, None), light(0.97, 100, None, None), light(0.90, 100, None, None)
+    ('green', 'amber', 'red')
+    >>> light(0.90, 100, 80, 110), light(None, None, 80, 110)
+    ('grey', 'white')
+    """
+    if measures.is_missing(attained) or measures.is_missing(target):
+        return "white"
+    if not measures.is_missing(low) and not measures.is_missing(high) and low <= target <= high:
+        return "grey"
+    return "green" if attained >= 1 else "amber" if attained >= amber_from else "red"
+
+
+def _interval(low, high, value_unit: str, language: str, currency: str) -> str:
+    """The interval as it is written; a dash where there is none."""
+    if measures.is_missing(low) or measures.is_missing(high):
+        return "–"
+    ends = [plots.figure_text(end, bridges.FORMATS[value_unit], language, currency) for end in (low, high)]
+    return text.translator(language)("{low} to {high}").format(low=ends[0], high=ends[1])
+
+
 def latest_targets(targets: pd.DataFrame | None, unit_in_data: str, quarter: str) -> dict[str, float]:
     """The latest version of each target of a unit and quarter, by KPI."""
     if targets is None:
@@ -168,6 +217,9 @@ def scorecard(
 ) -> Scorecard:
     """
     Compute every KPI that the declared tables allow.
+
+    A KPI without a target is left out where one of its measures about the company has no row in any quarter: the unit
+    has nothing of the kind, such as leads.
 
     Parameters
     ----------
@@ -199,11 +251,17 @@ def scorecard(
     wanted = latest_targets(targets, unit_in_data, quarter)
     missing_units = tuple(missing_units)
     rows = []
+    stated = set(table["measure"])
     for kpi, basis in catalogue.listed(declared):
+        absent = {measures.base_of(measure)[0] for measure in kpi.measures(basis)} - stated
+        if any(measures.may_be_absent(name) for name in absent) and wanted.get(kpi.id, kpi.target) is None:
+            continue
         figures = {name: kpi.value(basis, given) for name, given in values.items()}
         target = wanted.get(kpi.id, kpi.target) if basis == next(iter(kpi.formula.given())) else None
         target = None if target is None else target * bridges.cents_per_unit(kpi.unit)
         actual, status = figures["actual"]
+        low, high = intervals.of_kpi(kpi, basis, values["actual"])
+        attained = attainment(actual, target, kpi.direction)
         rows.append(
             {
                 **{name: value for name, (value, _) in figures.items()},
@@ -217,13 +275,17 @@ def scorecard(
                 "owner": _joined(kpi.owner),
                 "version": kpi.version,
                 "variance": None if target is None or actual is None else actual - target,
-                "attainment": attainment(actual, target, kpi.direction),
+                "attainment": attained,
+                "low": low,
+                "high": high,
+                "light": light(attained, target, low, high, catalogue.amber_from),
+                "answers": intervals.few_answers(kpi, basis, values["actual"]),
                 "name_en": kpi.name.en,
                 "name_it": kpi.name.it,
             }
         )
     frame = pd.DataFrame(rows, columns=KPI_COLUMNS)
-    floats = ["actual", "low", "high", "target", "last_year", "previous", "variance", "attainment"]
+    floats = ["actual", "low", "high", "target", "last_year", "previous", "variance", "attainment", "answers"]
     frame[floats] = frame[floats].astype(float)
     unknown = tuple(sorted(set(wanted) - {kpi.id for kpi in catalogue.kpis}))
     return Scorecard(frame, quarter, currency, unknown, missing_units)

@@ -39,7 +39,8 @@ def test_a_basis_bridge_without_figures_is_saved_without_rows(tmp_path, values, 
     found = bridged(values)
     assert found.bridges["cac"].status == status
     back = saved(tmp_path, found)
-    assert list(back.columns) == ["kpi", "position", "step", "kind", "amount", "value_unit"] and len(back) == 0
+    assert list(back.columns) == ["kpi", "position", "step", "kind", "amount", "value_unit"]
+    assert "cac" not in set(back["kpi"])
 
 
 @pytest.mark.parametrize(("values", "rows"), [(BASES, {"cac", "revenue"}), (NO_CUSTOMERS, {"revenue"}), ({}, set())])

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults
 from kpitoolkit.parameters import REVENUE_LINES, quarter_bounds
+from kpitoolkit.reconciliation import grading, matching
 from kpitoolkit.reconciliation import ledger as books
-from kpitoolkit.reconciliation import matching
 
 JOURNALS = ("returns_provision", "deferred", "intercompany", "manual_journals")
 """Lines that are taken from the ledger as they are: no other table tells them."""
@@ -41,8 +41,16 @@ class ClaimedToBooked:
     orders_at_own_day, untimed_claims : int
         Paid orders without recognition date, taken at their own day; claims without touch time, taken as inside the
         look-back.
+    platform_grades : DataFrame
+        ``platform, grade, claims, with_order_id`` (share of its claims), ``claimed_cents`` (converted),
+        ``matched_cents`` (of grade B: at most).
     grade : str
-        ``A`` order by order; ``C`` totals, where a platform gives no order ids; empty where claims were not examined.
+        Of the bridge, the lowest of its platforms': ``A`` order by order; ``B`` day and channel; ``C`` totals; empty
+        where claims were not examined.
+    foreign_claims : int
+        Claims that name an order which is not this unit's.
+    returns_without_order : tuple of int
+        Returns of the quarter whose order is not in ``orders``: rows, cents.
     """
 
     quarter: str
@@ -55,8 +63,10 @@ class ClaimedToBooked:
     unmapped: pd.DataFrame
     orders_at_own_day: int
     untimed_claims: int
+    platform_grades: pd.DataFrame
     grade: str
-    platforms_without_order_ids: tuple[str, ...]
+    foreign_claims: int
+    returns_without_order: tuple[int, int]
     materiality_cents: int | None
     performance_cents: int | None
     trivial_cents: int | None
@@ -84,6 +94,8 @@ class ClaimedToBooked:
         return [
             *_claim_findings(self, language),
             *_order_findings(self, language),
+            *grading.findings(self.platform_grades, self.currency, language),
+            *_stray_findings(self, language),
             *_default_findings(self, language),
             *_unmapped_findings(self, language),
             *books.findings(self, "booked", language),
@@ -186,10 +198,10 @@ def claimed_to_booked(
     if faults:
         raise Faults(f"claimed to booked, {quarter}", faults)
 
-    rows, silent, timed = matching.causes(claims, orders, into, quarter, lookback_days)
+    rows, silent, by_day, timed = matching.causes(claims, orders, into, quarter, lookback_days)
     entries = None if ledger is None else books.booked_lines(ledger, accounts, REVENUE_LINES, quarter)
     lines, parts, expected = _order_steps(orders, returns, entries, accounts, quarter)
-    lines = [*matching.claim_lines(rows, orders, silent, timed, quarter), *lines]
+    lines = [*matching.claim_lines(rows, orders, silent, by_day, timed, quarter), *lines]
     table = books.bridge_table(lines)
     unexplained = books.locate(expected, entries, accounts, quarter, books.amount(table, "unexplained"))
     booked = books.amount(table, "booked")
@@ -212,8 +224,10 @@ def claimed_to_booked(
         unmapped=unmapped,
         orders_at_own_day=matching.taken_at_own_day(orders, quarter),
         untimed_claims=matching.untimed(rows, timed),
-        grade="" if rows is None else "C" if silent else "A",
-        platforms_without_order_ids=tuple(silent),
+        platform_grades=grading.platform_grades(rows, silent, by_day),
+        grade="" if rows is None else "C" if set(silent) - set(by_day) else "B" if silent else "A",
+        foreign_claims=matching.foreign(rows, orders),
+        returns_without_order=_without_order(returns, orders, quarter),
         materiality_cents=materiality,
         performance_cents=performance,
         trivial_cents=books.share_of(materiality, trivial_share),
@@ -242,11 +256,40 @@ def _claim_findings(result: ClaimedToBooked, language: str) -> list[str]:
             moved = text.money(largest["amount_cents"], result.currency, language, signed=True)
             sentence = _("The largest cause of the difference is: {step}, {amount}.")
             said.append(sentence.format(step=text.label(largest["step"], language), amount=moved))
-    if result.platforms_without_order_ids:
-        sentence = _("No order ids from {platforms}: what they claim can be bridged in total only (grade C).")
-        names = ", ".join(text.label(name, language) for name in result.platforms_without_order_ids)
-        said.append(sentence.format(platforms=names))
     return said
+
+
+def _stray_findings(result: ClaimedToBooked, language: str) -> list[str]:
+    said = []
+    if result.foreign_claims:
+        said.append(
+            text.plural(
+                language,
+                "{n} claim names an order that is not in this unit's orders: another shop's, or a wrong id.",
+                "{n} claims name an order that is not in this unit's orders: another shop's, or a wrong id.",
+                result.foreign_claims,
+            )
+        )
+    count, cents = result.returns_without_order
+    if count:
+        said.append(
+            text.plural(
+                language,
+                "{n} return of {amount} belongs to no order that was read: older than the orders, or a wrong id.",
+                "{n} returns of {amount} belong to no order that was read: older than the orders, or wrong ids.",
+                count,
+                amount=text.money(cents, result.currency, language, decimals=2),
+            )
+        )
+    return said
+
+
+def _without_order(returns, orders, quarter) -> tuple[int, int]:
+    if returns is None or orders is None or "order_id" not in returns:
+        return 0, 0
+    back = returns[books.within(returns["date"], quarter)]
+    lost = back.loc[~back["order_id"].isin(orders["order_id"]).to_numpy(dtype=bool), "amount_cents"]
+    return len(lost), books.total(lost)
 
 
 def _face_value(result: ClaimedToBooked, language: str) -> list[str]:
@@ -376,6 +419,10 @@ def _again(rows, claims, orders, parts, ledger, accounts, quarter) -> dict[str, 
         if rows is not None:
             credited = rows.loc[rows["cause"].isin(["matched", "value_mismatch"]).to_numpy(dtype=bool), "order_id"]
             again["matched_gross"] = books.total(orders.loc[orders["order_id"].isin(credited), "gross_cents"])
+            by_day = rows[(rows["cause"] == "matched_by_day").to_numpy(dtype=bool)]
+            if len(by_day):
+                left = orders[own & ~orders["order_id"].isin(credited)]
+                again["matched_gross"] += grading.matched_by_day_again(by_day, left)
         if matching.recognition_known(orders):
             kept = orders[(orders["status"] == "paid") & books.within(orders["recognised"], quarter)]
             revenue = books.total(kept["net_cents"]) - books.total(kept["supplier_share_cents"])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from kpitoolkit.reconciliation import grading
 from kpitoolkit.reconciliation import ledger as books
 
 CLAIM_STEPS = (
@@ -15,6 +16,8 @@ CLAIM_STEPS = (
     "duplicate_across_platforms",
     "other_period",
 )
+BY_DAY = "beyond_day_orders"
+"""The step of platforms whose claims are compared day by day, which stands behind `claims_without_order_ids`."""
 ROW_COLUMNS = ["claim_id", "platform", "cause", "value_cents", "currency_cents", "cause_cents", "mismatch_cents"]
 ORDER_MONEY = ["gross_cents", "vat_cents", "shipping_cents", "discount_cents", "supplier_share_cents"]
 
@@ -34,7 +37,8 @@ def readied(claims, orders, fx_rates, quarter, currency, group_currency, timezon
     if claims is not None:
         optional = {"order_id": pd.Series(pd.NA, claims.index, "string"), "touch_time": pd.Series(pd.NaT, claims.index)}
         claims = claims.assign(**{name: empty for name, empty in optional.items() if name not in claims})
-        claims = claims[books.within(books.local_day(claims["conversion_time"], timezone), quarter)]
+        claims = claims.assign(day=books.local_day(claims["conversion_time"], timezone))
+        claims = claims[books.within(claims["day"], quarter)]
         into, without_rate = books.rates(claims, "platform_claims", fx_rates, quarter, currency, group_currency)
         faults += without_rate + books.missing_money(claims, "platform_claims", ["value_cents"])
         faults += books.too_large(claims, "platform_claims", ["value_cents"], into)
@@ -71,6 +75,13 @@ def untimed(rows: pd.DataFrame | None, timed: bool) -> int:
     return int(((rows["order"] >= 0) & rows["lag"].isna()).sum()) if timed else 0
 
 
+def foreign(rows: pd.DataFrame | None, orders: pd.DataFrame | None) -> int:
+    """Count the claims that name an order which is not there."""
+    if rows is None or orders is None:
+        return 0
+    return int((rows["order_id"].notna() & (rows["order"] < 0)).sum())
+
+
 def _repeated(ids: pd.Series, table: str) -> list[str]:
     twice = ids.duplicated()
     if not twice.any():
@@ -79,27 +90,36 @@ def _repeated(ids: pd.Series, table: str) -> list[str]:
 
 
 def causes(claims, orders, into, quarter, lookback_days):
-    """Give each claim its cause; also the platforms without any order id, and whether touch times are known."""
+    """Give each claim its cause; also the platforms without any order id, those of them with days, and whether touch
+    times are known."""
     if claims is None:
-        return None, [], False
-    rows = claims[["claim_id", "platform", "order_id", "kind", "value_cents"]].reset_index(drop=True)
+        return None, [], [], False
+    rows = claims[["claim_id", "platform", "order_id", "kind", "day", "value_cents"]].reset_index(drop=True)
     rows["converted_cents"] = books.converted(claims["value_cents"], claims["currency"], into).to_numpy()
     rows["currency_cents"] = rows["converted_cents"] - rows["value_cents"]
     stated = rows["order_id"].notna().groupby(rows["platform"]).any()
     silent = sorted(stated.index[~stated.to_numpy(dtype=bool)])
+    by_day = grading.with_days(rows, silent) if silent else []
     timed = bool(claims["touch_time"].notna().any())
     rows["lag"] = (claims["conversion_time"] - claims["touch_time"]).to_numpy()
     rows["order"] = -1
     if orders is not None:
         rows["order"] = pd.Index(orders["order_id"]).get_indexer(rows["order_id"])
         rows.loc[rows["order_id"].isna(), "order"] = -1
-    mute = rows["platform"].isin(silent).to_numpy()
+    mute, dated = (rows["platform"].isin(names).to_numpy(dtype=bool) for names in (silent, by_day))
     view = (rows["kind"] == "view").to_numpy(dtype=bool)
     found = (rows["order"] >= 0).to_numpy()
     late = (rows["lag"] > pd.Timedelta(days=lookback_days)).to_numpy()
     cause = np.select(
-        [mute & view, mute, ~found, late, view],
-        ["view_through", "claims_without_order_ids", "no_matching_order", "outside_lookback", "view_through"],
+        [mute & view, dated, mute, ~found, late, view],
+        [
+            "view_through",
+            "matched_by_day",
+            "claims_without_order_ids",
+            "no_matching_order",
+            "outside_lookback",
+            "view_through",
+        ],
         "matched",
     ).astype(object)
     best = rows[cause == "matched"].sort_values(["order", "lag", "platform", "claim_id"], na_position="last")
@@ -120,17 +140,33 @@ def causes(claims, orders, into, quarter, lookback_days):
         cause[:] = "not_examined"
     rows["cause"] = pd.array(cause, dtype="string")
     rows["cause_cents"] = (-rows["converted_cents"]).where(rows["cause"].isin(CLAIM_STEPS), 0)
-    return rows, silent, timed
+    if by_day and orders is not None:
+        compared = (rows["cause"] == "matched_by_day").to_numpy(dtype=bool)
+        own = rows.loc[compared, ["day", "claim_id", "converted_cents"]]
+        brought = grading.brought_by_day(own, left_for_days(rows, orders, quarter))
+        rows.loc[compared, "cause_cents"] = brought - own["converted_cents"].to_numpy(dtype=np.int64)
+    return rows, silent, by_day, timed
 
 
-def claim_lines(rows, orders, silent, timed, quarter):
+def left_for_days(rows, orders, quarter) -> pd.DataFrame:
+    """Return day and gross value of the quarter's orders that no claim with an order id is credited with."""
+    credited = rows.loc[rows["cause"].isin(["matched", "value_mismatch"]).to_numpy(dtype=bool), "order"].to_numpy()
+    left = books.within(orders["day"], quarter).to_numpy(dtype=bool).copy()
+    left[credited] = False
+    return orders.loc[left, ["day", "gross_cents"]]
+
+
+def claim_lines(rows, orders, silent, by_day, timed, quarter):
     """Return the bridge's lines from the claimed total to the matched gross and the unclaimed orders."""
     if rows is None:
         steps = ["currency", *(step for step in CLAIM_STEPS if step != "claims_without_order_ids"), "value_mismatch"]
         gone = [("step", step, None, None) for step in steps]
         return [("total", "claimed", None, None), *gone, ("total", "matched_gross", None, None), _unclaimed(None)]
     gross = None if orders is None else books.total(orders.loc[books.within(orders["day"], quarter), "gross_cents"])
-    everyone_silent = len(rows) > 0 and set(rows["platform"]) == set(silent)
+    platforms = set(rows["platform"])
+    everyone_silent = len(rows) > 0 and platforms == set(silent)
+    all_in_total = everyone_silent and not by_day
+    in_total = set(silent) - set(by_day)
     moved = int((rows["currency_cents"] != 0).sum())
     lines = [
         ("total", "claimed", books.total(rows["value_cents"]), len(rows)),
@@ -140,22 +176,29 @@ def claim_lines(rows, orders, silent, timed, quarter):
         of_step = rows.loc[(rows["cause"] == step).to_numpy(dtype=bool), "cause_cents"]
         cents = books.total(of_step)
         if step == "claims_without_order_ids":
-            if not silent or orders is None:
+            if orders is None:
+                continue
+            if by_day:
+                apart = rows.loc[(rows["cause"] == "matched_by_day").to_numpy(dtype=bool), "cause_cents"]
+                lines.append(("step", BY_DAY, books.total(apart), int((apart != 0).sum())))
+            if not in_total:
                 continue
             # Without any order id what matches cannot be told from what does not: one step to the orders' gross value.
-            cents = gross - books.total(rows["converted_cents"]) - _views(rows) if everyone_silent else cents
+            cents = gross - books.total(rows["converted_cents"]) - _views(rows) if all_in_total else cents
         elif (
             orders is None or (everyone_silent and step != "view_through") or (step == "outside_lookback" and not timed)
         ):
             cents = None
         lines.append(("step", step, cents, None if cents is None else len(of_step)))
-    known = orders is not None and not everyone_silent
+    known = orders is not None and not all_in_total
     mismatched = rows.loc[(rows["cause"] == "value_mismatch").to_numpy(dtype=bool), "mismatch_cents"]
+    by_id = known and not everyone_silent
     lines.append(
-        ("step", "value_mismatch", books.total(mismatched) if known else None, len(mismatched) if known else None)
+        ("step", "value_mismatch", books.total(mismatched) if by_id else None, len(mismatched) if by_id else None)
     )
-    kept = rows["cause"].isin(["matched", "value_mismatch"]).to_numpy(dtype=bool)
-    matched = books.total(rows.loc[kept, "converted_cents"]) + books.total(mismatched)
+    kept = rows["cause"].isin(["matched", "value_mismatch", "matched_by_day"]).to_numpy(dtype=bool)
+    brought = rows.loc[kept, ["converted_cents", "cause_cents"]]
+    matched = books.total(brought["converted_cents"]) + books.total(brought["cause_cents"]) + books.total(mismatched)
     lines.append(("total", "matched_gross", matched if known else None, int(kept.sum()) if known else None))
     lines.append(_unclaimed(gross - matched if known else None))
     return lines

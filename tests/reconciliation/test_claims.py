@@ -274,31 +274,6 @@ def test_no_claims_and_no_orders_in_the_quarter():
     assert result.passed
 
 
-def test_without_order_ids_there_is_one_honest_step():
-    claims, *rest = by_hand()
-    result = claimed_to_booked(claims.assign(order_id=None), *rest)
-    found = amounts(result)
-    assert_closes(result.table)
-    assert result.grade == "C"
-    assert found["no_matching_order"] is found["duplicate_within_platform"] is found["outside_lookback"] is None
-    assert found["matched_gross"] is found["unclaimed"] is None
-    assert found["view_through"] == -1220
-    assert found["claims_without_order_ids"] == 92720 - (187500 + 2440 - 1220)
-    assert found["gross_orders"] == HAND["gross_orders"] and found["unexplained"] == 320
-    assert found == amounts(claimed_to_booked(claims.drop(columns="order_id"), *rest))
-
-
-def test_a_platform_without_order_ids_is_not_accused_of_inventing_orders():
-    claims, *rest = by_hand()
-    claims.loc[claims["platform"] == "G", "order_id"] = None
-    result = claimed_to_booked(claims, *rest)
-    assert result.rows.loc["c03", "cause"] == "claims_without_order_ids"
-    assert result.amount("claims_without_order_ids") == -12200
-    assert result.amount("unclaimed") == HAND["unclaimed"] + 12200
-    assert result.platforms_without_order_ids == ("G",) and result.grade == "C"
-    assert_closes(result.table)
-
-
 def test_without_touch_times_the_look_back_is_not_examined():
     claims, *rest = by_hand()
     result = claimed_to_booked(claims.assign(touch_time=pd.NaT), *rest)

@@ -174,6 +174,9 @@ def test(
     return Evidence(table[COLUMNS], names, currency, tuple(missing_units))
 
 
+test.__test__ = False  # its name is what it does; it is no test of ours
+
+
 def pooled(
     series_by_unit: Mapping[str, pd.DataFrame | None],
     catalogue: Catalogue,

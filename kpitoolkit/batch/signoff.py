@@ -130,7 +130,7 @@ def faults_of(entry: Signed, unit: str, earlier: Sequence[Signed], keys: Keys | 
             f"{entry.name} is not among those who approve as {entry.role}. The parameter 'approvers' names them"
         )
     own = [one for one in earlier if _same(one, entry)]
-    on_this = [one for one in earlier if one.units[unit].digest == statement.digest]
+    on_this = [one for one in earlier if not standing.changes(one.units[unit], statement)]
     if any(one.role != entry.role and PREPARER in (one.role, entry.role) for one in own):
         did, not_also = ("prepared", "approve") if entry.role != PREPARER else ("approved", "prepare")
         found.append(f"{entry.name} {did} it (the same name, or the same key) and cannot {not_also} it too")
@@ -196,14 +196,14 @@ def _state(run: Run, unit: str, book: Register, keys: Keys, facts: Mapping | Non
         return State(unit, "not_signed", refused=tuple(bad))
     gone = facts == {}
     now = standing.statement(run, unit, None if gone else facts)
-    valid = tuple(entry for entry in good if entry.units[unit].digest == now.digest and not gone)
+    valid = tuple(entry for entry in good if not (gone or standing.changes(entry.units[unit], now)))
     if valid:
         missing = tuple(role for role in approvers(now) if role not in {entry.role for entry in valid})
         known = {"not_examined": tuple(now.not_examined), "refused": tuple(bad)}
         return State(unit, "prepared" if missing else "signed", valid, missing=missing, **known)
     last = next((entry for entry in reversed(good) if entry.role != PREPARER), good[-1])
     signed = last.units[unit]
-    changed = tuple(standing.changes(signed, now)) or (Change("input", unit),)
+    changed = (Change("input", unit),) if gone else tuple(standing.changes(signed, now))
     made = {change.name for change in changed if change.kind == "output"}
     days = [entry.finished for entry in run.of(unit) if made & set(entry.outputs) and entry.finished]
     since = max(days, default="") if days and max(days) > last.time.astimezone(UTC).isoformat() else ""

@@ -207,20 +207,39 @@ def statement(run: Run, unit: str, facts: Mapping | None = None) -> Statement:
 
 
 def changes(signed: Statement, now: Statement) -> list[Change]:
-    """Return what is not as it was signed: data, parameters, catalogue, outputs, each by name.
-
-    A parameter that the toolkit has since learnt and that stands at its default is no change.
-    """
-    found = _changed("input", signed.inputs, now.inputs)
-    defaults = {
-        name: json.loads(json.dumps(field.get_default(call_default_factory=True), default=str))
-        for name, field in Parameters.model_fields.items()
-        if name not in signed.parameters and not field.is_required()
-    }
-    found += _changed("parameter", {**defaults, **signed.parameters}, {**defaults, **now.parameters})
+    """Return what is not as it was signed: data, parameters, catalogue, outputs, each by name."""
+    found = _changed("input", signed.inputs, now.inputs) + parameter_changes(signed.parameters, now.parameters)
     if signed.catalogue != now.catalogue:
         found.append(Change("catalogue", "catalogue", signed.catalogue, now.catalogue))
     return found + _changed("output", signed.outputs, now.outputs)
+
+
+def parameter_changes(before: Mapping, after: Mapping) -> list[Change]:
+    """Return the parameters that are others, an entry of a mapping by its own name.
+
+    What the toolkit has since learnt (a parameter, a line of the accounts) is no change where it stands at its default.
+
+    Examples
+    --------
+    >>> was = {"accounts": {**parameters.ACCOUNTS, "media": ["61"]}, "approvers": {"cfo": ["Anna"]}}
+    >>> new = {"accounts": {**parameters.ACCOUNTS, "media": ["62"]}, "approvers": {"cfo": []}, "allowed_signers": ""}
+    >>> [(change.name, change.before, change.after) for change in parameter_changes(was, new)]
+    [('accounts.media', ['61'], ['62']), ('approvers.cfo', ['Anna'], [])]
+    """
+    fields = {name: field for name, field in Parameters.model_fields.items() if not field.is_required()}
+    learnt = {name: fields[name].get_default(call_default_factory=True) for name in {*fields} & {*after} - {*before}}
+    before = {**json.loads(json.dumps(learnt, default=str)), **before}
+    if isinstance(before.get("accounts"), Mapping) and isinstance(after.get("accounts"), Mapping):
+        lines = {line: accounts for line, accounts in parameters.ACCOUNTS.items() if line in after["accounts"]}
+        before["accounts"] = {**lines, **before["accounts"]}
+    found = []
+    for change in _changed("parameter", before, after):
+        if isinstance(change.before, Mapping) and isinstance(change.after, Mapping):
+            within = _changed("parameter", change.before, change.after)
+            found += [Change("parameter", f"{change.name}.{one.name}", one.before, one.after) for one in within]
+        else:
+            found.append(change)
+    return found
 
 
 def _changed(kind: str, before: Mapping, after: Mapping) -> list[Change]:
@@ -353,7 +372,7 @@ def from_inputs(run: Run, now: Mapping[str, Mapping], units: Iterable[str]) -> l
             file = (is_now or was).get("file", table)
             gone = not (is_now and (is_now["sha256"] or "connection" in is_now))
             said.append((unit, f"{table} ({file}): {'is not there any more' if gone else 'changed since the run'}"))
-        for change in _changed("", facts["parameters"], now[unit]["parameters"]):
+        for change in parameter_changes(facts["parameters"], now[unit]["parameters"]):
             said.append((unit, f"parameter {change.name}: {told(change.before)} in the run, {told(change.after)} now"))
         if facts["catalogue"] != now[unit]["catalogue"]:
             said.append((unit, "the catalogue of KPIs changed since the run"))
@@ -375,7 +394,7 @@ def _older(run: Run, unit: str) -> list[str]:
         if entry.outputs and entry.status in GOOD and not entry.parameters.get("previous_case"):
             values = {name: facts["parameters"].get(name, value) for name, value in entry.parameters.items()}
             if record.inputs_digest(values, facts["catalogue"], content) != entry.inputs:
-                said.append(f"{entry.place}: was made from other parameters or data than the run's. Run it again")
+                said.append(f"{entry.place}: was made from other data or definitions than the run's. Run it again")
     return said
 
 
@@ -385,7 +404,9 @@ def told(value: object) -> str:
     Examples
     --------
     >>> told({"cfo": ["Anna Bianchi"]}), told("")
-    ('{"cfo": ["Anna Bianchi"]}', '""')
+    ('{"cfo": ["Anna Bianchi"]}', 'nothing')
     """
+    if value == "":
+        return "nothing"
     words = json.dumps(value, ensure_ascii=False, default=str)
     return words if len(words) <= 80 else words[:77] + "..."

@@ -12,7 +12,8 @@ from kpitoolkit.batch.publish import only_run
 from kpitoolkit.batch.signoff import sign
 from kpitoolkit.cli import main
 from kpitoolkit.errors import Faults, ToolkitError
-from tests.batch.signing import ANNA, LEO, refused, states, statuses
+from kpitoolkit.parameters import read_case
+from tests.batch.signing import ANNA, LEO, forge, refused, rewrite, states, statuses
 
 
 def test_preparer_then_approver_and_every_page_says_so(place):
@@ -196,7 +197,7 @@ class TestWhatBlocks:
         )
         place.run(units=["north"])
         faults = refused(place, "preparer", LEO, units=["south"])
-        assert "south: south/reconciliation.en: was made from other parameters or data" in faults[-1]
+        assert "south: south/reconciliation.en: was made from other data or definitions" in faults[-1]
         sign(place.home, "preparer", LEO, units=["north"])
 
     def test_a_bridge_that_does_not_close(self, place):
@@ -300,6 +301,29 @@ class TestWhatVoids:
         other = now.model_copy(update={"parameters": {**old, "allowed_signers": "x"}})
         assert [change.name for change in standing.changes(before, other)] == ["allowed_signers"]
         assert run["units"]["north"]["parameters"] == now.parameters
+
+    def test_a_toolkit_that_has_learnt_a_parameter_reads_old_signatures(self, signed):
+        """As if parameters and a line of the accounts had come with a new version, after run and signatures."""
+
+        def forget(stated):
+            del stated["allowed_signers"], stated["accounts"]["media"]
+
+        run = json.loads((signed.home / "run.json").read_text())
+        for facts in run["units"].values():
+            forget(facts["parameters"])
+        (signed.home / "run.json").write_text(json.dumps(run))
+        before, lines = "", []
+        for line in (signed.home / register.FILE).read_text().splitlines():
+            entry = json.loads(line)
+            for statement in entry["units"].values():
+                forget(statement["parameters"])
+            lines.append(forge(entry, previous=before))
+            before = json.loads(lines[-1])["hash"]
+        rewrite(signed, lambda all_lines: all_lines.__setitem__(slice(None), lines))
+        now = standing.facts_now(read_case(signed.case))
+        found = signoff.states(standing.read_run(signed.home), signed.case, now)
+        assert {(state.status, state.refused) for state in found.values()} == {("signed", ())}
+        assert standing.from_inputs(standing.read_run(signed.home), now, ["north"]) == []
 
 
 def test_an_approval_locks_materiality(signed):

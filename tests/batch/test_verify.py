@@ -157,7 +157,7 @@ def test_a_record_that_states_other_parameters(signed):
     run["notebooks"]["north/reconciliation.en"]["parameters"]["materiality_share"] = 0.5
     run["notebooks"]["north/reconciliation.en"]["inputs"] = "0" * 64
     (signed.home / "run.json").write_text(json.dumps(run))
-    said = "north: north/reconciliation.en: was made from other parameters or data than the run's. Run it again"
+    said = "north: north/reconciliation.en: was made from other data or definitions than the run's. Run it again"
     assert only(signed, "inputs and definitions") == [said]
 
 

@@ -244,3 +244,126 @@ def test_a_basis_bridge_must_meet_both_formulas():
     cac["basis_bridge"] = cac["basis_bridge"].replace("+ rebates", "")
     with pytest.raises(errors.Faults, match="cac, basis_bridge"):
         catalogue.check_decompositions(catalogue.from_content(broken), VALUES)
+
+
+def test_series_are_names_that_formulas_may_use():
+    content = {"version": "1", "date": "2026-07-01", "series": {"followers": {"aggregate": "last"}}}
+    own = entry(id="fans", formula={"marketing": "followers / followers_year_ago - 1"})
+    kpis = catalogue.from_content({**content, "kpis": [own]})
+    assert kpis.aggregates == {"followers": "last"}
+    assert kpis["fans"].value("marketing", {"followers": 12.5, "followers_year_ago": 10}) == (0.25, "ok")
+    assert [kpi.id for kpi, _ in kpis.listed({"kpi_series"})] == ["fans"] and not kpis.listed({"ledger"})
+    assert "unknown measure 'followers' at character 1" in refusal(entry(formula={"marketing": "followers"}))
+    for name in ("revenue", "revenue_year_ago"):
+        with pytest.raises(errors.ToolkitError, match=f"series, {name}: a measure has this name"):
+            catalogue.from_content({**content, "series": {name: {"aggregate": "sum"}}, "kpis": [entry()]})
+    with pytest.raises(errors.ToolkitError, match="series, followers, aggregate"):
+        catalogue.from_content({**content, "series": {"followers": {"aggregate": "median"}}, "kpis": [own]})
+
+
+def criterion(**changes):
+    stated = {
+        **{"campaign": "autumn", "unit": "it", "kpi": "cac", "basis": "finance", "target": 40, "agreed_by": ["CFO"]},
+        **{"first_day": "2026-09-01", "last_day": "2026-09-30", "agreed_on": "2026-08-31"},
+    } | changes
+    return catalogue.from_content({"version": "1", "date": "2026-07-01", "kpis": [entry()], "criteria": [stated]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "standing"),
+    [
+        ({}, "agreed_before"),
+        ({"agreed_on": "2026-09-01"}, "agreed_late"),
+        ({"agreed_on": "2026-10-05", "agreed_by": ["CMO"]}, "agreed_late"),
+        ({"agreed_by": ["CMO", "CEO"]}, "without_cfo"),
+    ],
+)
+def test_criteria_say_whether_they_were_agreed_before_the_window(changes, standing):
+    assert criterion(**changes).criteria[0].standing == standing
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kpi": "cca"}, "criteria, autumn: 'cca' is no KPI of the catalogue. Did you mean 'cac'?"),
+        ({"basis": "marketing"}, "criteria, autumn: cac has no marketing basis"),
+        ({"last_day": "2026-08-01"}, r"the window ends \(2026-08-01\) before it begins"),
+        ({"agreed_by": []}, "criteria, 0, agreed_by"),
+        ({"agreed": "2026-08-31"}, "not a field of the catalogue. Did you mean 'agreed_on'?"),
+    ],
+)
+def test_criteria_that_cannot_be_judged_are_refused(changes, said):
+    with pytest.raises(errors.ToolkitError, match=said):
+        criterion(**changes)
+
+
+def test_a_name_is_used_once_also_for_kpis_found_elsewhere():
+    other = {"id": "cac", "name": {"en": "x", "it": "x"}, "owner": ["CMO"], "direction": 1, "found_in": ["a_b"]}
+    content = {"version": "1", "date": "2026-07-01", "kpis": [entry()]}
+    with pytest.raises(errors.ToolkitError, match="cac: two KPIs have this id"):
+        catalogue.from_content({**content, "elsewhere": [{**other, "version": 1, "date": "2026-07-01"}]})
+
+
+def test_a_driver_that_must_be_positive_makes_the_figure_meaningless_where_it_is_not():
+    kpi = check(
+        entry(drivers={"margin": "revenue - cost_of_sales"}, formula={"finance": "1 / margin"}, positive=["margin"])
+    ).kpis[0]
+    assert kpi.value("finance", {"revenue": 5, "cost_of_sales": 3}) == (0.5, "ok")
+    assert kpi.value("finance", {"revenue": 3, "cost_of_sales": 5}) == (None, "not_meaningful")
+    assert kpi.value("finance", {"revenue": 3, "cost_of_sales": 3}) == (None, "not_meaningful")
+    assert "positive: unknown measure 'margn'. Did you mean 'margin'?" in refusal(
+        entry(drivers={"margin": "revenue - cost_of_sales"}, positive=["margn"])
+    )
+
+
+def test_an_import_in_a_formula_is_refused_at_its_character():
+    message = refusal(entry(formula={"finance": "revenue + __import__('os')"}))
+    assert message.startswith('kpis.yml: cac, basis finance: "\'" at character 22 is not allowed')
+    assert "unknown measure '__import__' at character 11" in refusal(entry(formula={"finance": "revenue + __import__"}))
+
+
+def test_the_shipped_catalogue_holds_every_kpi_of_the_definition():
+    shipped = catalogue.read(SHIPPED)
+    ids = {kpi.id for kpi in shipped.kpis} | {kpi.id for kpi in shipped.elsewhere}
+    both = {kpi.id for kpi in shipped.kpis if len(kpi.formula.given()) == 2}
+    assert ids >= {
+        *("cac", "cac_paid", "cac_payback_months", "retention_cost_per_customer", "cltv", "cltv_to_cac", "web_traffic"),
+        *("prospect_sessions", "conversion_rate", "first_order_conversion", "leads", "lead_win_rate", "new_customers"),
+        *("brand_awareness", "retention", "campaign_roi", "budget_mix", "revenue", "revenue_growth", "company_roi"),
+        *("growth_at_constant_currency", "contribution_margin", "ebit_margin", "market_share", "nps", "innovation"),
+        *("employee_engagement", "employee_turnover", "emissions_intensity", "economic_profit"),
+    }
+    assert both >= {
+        *("cac", "cltv", "cltv_to_cac", "web_traffic", "conversion_rate", "leads", "lead_win_rate", "brand_awareness"),
+        *("new_customers", "retention", "revenue", "revenue_growth", "contribution_margin"),
+    }
+    unstated = [kpi.id for kpi in shipped.kpis if not kpi.owner or not kpi.sources or kpi.version < 1]
+    assert unstated == []
+
+
+def test_decompositions_of_the_shipped_catalogue_hold_on_made_up_figures():
+    shipped = catalogue.read(SHIPPED)
+    names = {name for kpi in shipped.kpis for name in kpi.measures()}
+    names |= {
+        name
+        for kpi in shipped.kpis
+        for entry in kpi.decompositions.values()
+        for name in formula.names(kpi.tree(entry.formula, expand=True))
+    }
+    values = {name: 1000 + 7 * number for number, name in enumerate(sorted(names))}
+    whole = ["media_cost", "marketing_accruals", "agency_fees", "rebates"]
+    values["marketing_cost"] = sum(values[name] for name in whole)
+    values["operating_profit"] = values["revenue"] - sum(
+        values[name]
+        for name in (
+            *("cost_of_sales", "marketing_cost", "acquisition_salaries", "acquisition_tools", "operating_expenses"),
+        )
+    )
+    claimed = ["claimed_conversions", "unclaimed_first_orders"]
+    removed = ["claims_without_order", "duplicate_claims", "claims_of_repeat_orders"]
+    values["new_customers"] = sum(values[n] for n in claimed if n in values) - sum(values.get(n, 1) for n in removed)
+    values |= {name: values.get(name, 1) for name in removed}
+    catalogue.check_decompositions(shipped, values)
+    values["operating_profit"] += 1
+    with pytest.raises(errors.ToolkitError, match="operating_profit, decomposition by_line"):
+        catalogue.check_decompositions(shipped, values)

@@ -36,7 +36,7 @@ SAVED = {
 LEVEL, TEST_LEVEL = 0.90, 0.90
 LIKELY = 0.90  # as in the regression: a verdict takes nine chances in ten
 BIAS_LOG_SD = 0.30
-AGREEING, SILENT_LOG_SD, DIFFUSE = 1.05, 2.0, 1e-3
+AGREEING, DIFFUSE = 1.05, 1e-3
 TOTAL = "total_media"
 JUDGED = ("above_break_even", "below_break_even")
 COLUMNS = [
@@ -106,6 +106,16 @@ class Triangulation:
         """Keys of the headings of ``shown`` where the column's own would say too little."""
         return {"iroas": "published_iroas", "calibration": "calibration_factor", "source": "rests_on"}
 
+    @property
+    def sums_labels(self) -> dict[str, str]:
+        """Keys of the headings of ``sums``."""
+        return {
+            "claimed_cents": "claimed_value",
+            "attributed_cents": "attributed_value",
+            "modelled_cents": "modelled_revenue",
+            "ledger_cents": "invoiced_spend",
+        }
+
     def shown(self) -> pd.DataFrame:
         """Return the columns that a page has room for."""
         kept = ["channel", "claimed_roas", "attributed_roas", "modelled_iroas", "tested_iroas", "iroas", "low", "high"]
@@ -115,7 +125,7 @@ class Triangulation:
     def formats(self) -> dict[str, str]:
         """How ``shown`` is written."""
         figures = [name for name in self.shown() if name not in ("channel", "source", "verdict")]
-        return dict.fromkeys(figures, "number2")
+        return dict.fromkeys(figures, "number2") | {"calibration": "percent"}
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw what each view says of each channel, by channel, against break-even."""
@@ -391,7 +401,8 @@ def _own_data(posterior: pd.DataFrame | None) -> pd.DataFrame:
     Return what the data say of each channel without the prior: mean and sd of log iROAS.
 
     Posterior over prior, both Gaussian over all channels at once: precision ``S^-1 - P^-1``. Directions in which the
-    data say nothing keep a precision of almost zero, so that their channels come out silent.
+    data say nothing keep a precision of almost zero. A channel of which the data say less than the prior did is silent,
+    and so is one whose chains disagree.
     """
     if posterior is None:
         return pd.DataFrame(columns=["mean", "sd"])
@@ -406,7 +417,7 @@ def _own_data(posterior: pd.DataFrame | None) -> pd.DataFrame:
     spread = (vectors / np.maximum(values, DIFFUSE)) @ vectors.T
     mean = spread @ (after @ on["mean"].to_numpy(dtype=float) - before @ on["prior_mean"].to_numpy(dtype=float))
     sd = np.sqrt(np.diagonal(spread))
-    known = (sd < SILENT_LOG_SD) & ~(on["r_hat"].to_numpy(dtype=float) > AGREEING)
+    known = (sd < on["prior_sd"].to_numpy(dtype=float)) & ~(on["r_hat"].to_numpy(dtype=float) > AGREEING)
     return pd.DataFrame({"mean": np.where(known, mean, np.nan), "sd": np.where(known, sd, np.nan)}, index=names)
 
 

@@ -167,10 +167,16 @@ def _sums(result: "Triangulation", language: str) -> list[str]:
     failed = made[~made["passed"].astype(bool)]
     said = []
     if failed.empty:
-        sentence = "{n} sum holds to the cent: {names}."
-        several = "{n} sums hold to the cent: {names}."
         names = "; ".join(text.label(name, language) for name in made["check"])
-        said.append(text.plural(language, sentence, several, len(made), names=names))
+        said.append(
+            text.plural(
+                language,
+                "{n} sum holds to the cent: {names}.",
+                "{n} sums hold to the cent: {names}.",
+                len(made),
+                names=names,
+            )
+        )
     for row in failed.itertuples():
         sentence = _("{check} does not hold: {amount} apart.")
         amount = text.money(row.value_cents, result.currency, language, 2, signed=True)

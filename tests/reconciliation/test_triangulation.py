@@ -230,6 +230,8 @@ def test_the_own_data_are_the_posterior_without_the_prior():
     assert held["own_log_sd"] == pytest.approx(found["own_log_sd"])
     unsure = of(None, posterior=pd.DataFrame(rows), bias=0.3).table.iloc[0]
     assert unsure["own_log_sd"] == pytest.approx(np.hypot(found["own_log_sd"], 0.3))
+    less = pd.DataFrame(rows).assign(prior_sd=found["own_log_sd"] * 0.99)
+    assert np.isnan(of(None, posterior=less).table["own_log_sd"].iloc[0]), "the data say less than the prior did"
     apart = pd.DataFrame(rows).assign(r_hat=1.2)
     assert np.isnan(of(None, posterior=apart).table["own_log_sd"].iloc[0])
 

@@ -418,11 +418,13 @@ def _again(rows, claims, orders, parts, ledger, accounts, quarter) -> dict[str, 
         again["gross_orders"] = books.total(orders.groupby(own)["gross_cents"].sum().reindex([True], fill_value=0))
         if rows is not None:
             credited = rows.loc[rows["cause"].isin(["matched", "value_mismatch"]).to_numpy(dtype=bool), "order_id"]
-            again["matched_gross"] = books.total(orders.loc[orders["order_id"].isin(credited), "gross_cents"])
+            places = pd.Index(orders["order_id"]).get_indexer(credited.unique())
+            again["matched_gross"] = books.total(orders["gross_cents"].iloc[places])
             by_day = rows[(rows["cause"] == "matched_by_day").to_numpy(dtype=bool)]
             if len(by_day):
-                left = orders[own & ~orders["order_id"].isin(credited)]
-                again["matched_gross"] += grading.matched_by_day_again(by_day, left)
+                left = own.to_numpy(dtype=bool).copy()
+                left[places] = False
+                again["matched_gross"] += grading.matched_by_day_again(by_day, orders[left])
         if matching.recognition_known(orders):
             kept = orders[(orders["status"] == "paid") & books.within(orders["recognised"], quarter)]
             revenue = books.total(kept["net_cents"]) - books.total(kept["supplier_share_cents"])

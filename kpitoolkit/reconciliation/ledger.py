@@ -334,8 +334,8 @@ def _grain(due: pd.Series, booked: pd.Series, quarter: str) -> tuple[str, Callab
         "month": lambda days: days.dt.normalize() + pd.offsets.MonthEnd(0),
     }
     for name, key in keys.items():
-        wanted = set(key(due).dropna())
-        if wanted and 2 * len(wanted & set(key(booked).dropna())) >= len(wanted):
+        wanted, there = (pd.Index(key(days).dropna().unique()) for days in (due, booked))
+        if len(wanted) and 2 * len(wanted.intersection(there)) >= len(wanted):
             return name, key
     return "quarter", lambda days: pd.Series(last, index=days.index, dtype="datetime64[us]")
 

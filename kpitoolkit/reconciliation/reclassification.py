@@ -111,7 +111,7 @@ def reclassifications(
         for line in dict.fromkeys([*LINES, total]):
             change = None if None in (before[line], after[line]) else after[line] - before[line]
             rows.append((quarter, old, new, line, before[line], after[line], change, kind))
-        found[quarter] = _marketing_bridge(before, after, currency, (old, new))
+        found[quarter] = _marketing_bridge(before, after, currency, (old, new), kind)
     return Reclassifications(pd.DataFrame(rows, columns=columns).astype(cents), found, unit, currency)
 
 
@@ -143,14 +143,16 @@ def _decisive(rows: pd.DataFrame) -> str:
     return "revenue" if changed else rows["line"].iloc[-1]
 
 
-def _marketing_bridge(before: Mapping, after: Mapping, currency: str, bases: tuple[str, str]) -> Bridge:
-    """Marketing cost as revenue less the other lines, so that each step says where an amount came from or went to."""
-    steps = {
-        "revenue": "revenue",
-        "cost_of_sales": "moved_to_cost_of_sales",
-        "contribution_margin": "contribution_margin",
-    }
+def _marketing_bridge(before: Mapping, after: Mapping, currency: str, bases: tuple[str, str], kind: str) -> Bridge:
+    """
+    Marketing cost as revenue less the other lines, so that each step says where an amount came from or went to.
+
+    Where contribution margin moved and nothing below it did, what left marketing went below the margin: that step is
+    `moved_below_contribution_margin`, which would read as a fall of the margin under the margin's own name.
+    """
+    below = "moved_below_contribution_margin" if kind == "reclassification" else "contribution_margin"
+    steps = {"revenue": "revenue", "cost_of_sales": "moved_to_cost_of_sales", "contribution_margin": below}
     ends = [{step: end[line] for line, step in steps.items()} for end in (before, after)]
-    formula = "revenue - moved_to_cost_of_sales - contribution_margin"
+    formula = f"revenue - moved_to_cost_of_sales - {below}"
     result = bridges.bridge(formula, *ends, "money", *(f"basis_{basis}" for basis in bases), currency=currency)
     return bridges.without_zero_steps(result)

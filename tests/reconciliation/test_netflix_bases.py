@@ -110,10 +110,10 @@ def test_every_pair_of_bases_that_prints_one_quarter_is_a_reclassification_or_ha
     ("unit", "old", "new", "quarter", "before", "after", "steps"),
     [
         ("Domestic Streaming", "2013", "2014-2018", "2013Q2", 70_302, 67_177, {"moved_to_cost_of_sales": -3_125}),
-        ("Consolidated", "2012", "2013", "2012Q1", 135_900, 129_928, {"contribution_margin": -5_972}),
+        ("Consolidated", "2012", "2013", "2012Q1", 135_900, 129_928, {"moved_below_contribution_margin": -5_972}),
         (
             *("Consolidated", "2014-2018", "2018Q4", "2018Q1", 479_222, 536_777),
-            {"moved_to_cost_of_sales": -104_504, "contribution_margin": 162_059},
+            {"moved_to_cost_of_sales": -104_504, "moved_below_contribution_margin": 162_059},
         ),
     ],
 )

@@ -79,3 +79,10 @@ def test_figures_that_differ_in_the_lowest_total_only_are_not_the_same(financial
     frame = pd.concat([same, twin], ignore_index=True)
     assert set(compared(frame).table["kind"]) == {"unchanged"}
     assert set(compared(with_change(frame, net_income=-1)).table["kind"]) == {"restatement"}
+
+
+def test_a_step_is_called_moved_below_the_margin_only_where_nothing_else_explains_it(financials):
+    moved = compared(financials).bridges["2018Q1"].table["step"].tolist()
+    assert moved == ["basis_2014-2018", "moved_to_cost_of_sales", "moved_below_contribution_margin", "basis_2018Q4"]
+    restated = compared(with_change(financials, net_income=1000_00)).bridges["2018Q1"].table["step"].tolist()
+    assert restated[2] == "contribution_margin"

@@ -90,8 +90,8 @@ class Robustness:
         """The summary for the page, in words, and how it is written."""
         return wording.shown(self, language)
 
-    def plot(self, ax: Axes | None = None, language: str = "en", subject: str = "cac") -> Axes:
-        """Draw a dot for each definition of one KPI or channel against its target or break-even."""
+    def plot(self, ax: Axes | None = None, language: str = "en", subject: str = "") -> Axes:
+        """Draw a dot for each definition of a KPI or channel, by default the first, against target or break-even."""
         return wording.plot(self, ax, language, subject)
 
     def findings(self, language: str = "en") -> list[str]:

@@ -64,6 +64,7 @@ def shown(result: "Robustness", language: str) -> tuple[pd.DataFrame, dict]:
 def plot(result: "Robustness", ax: Axes | None, language: str, subject: str) -> Axes:
     """Draw a dot for each definition against target or break-even, of those that share the default's."""
     valued = result.table[result.table["question"].isin(VALUES)]
+    subject = subject or (valued["subject"].iloc[0] if len(valued) else "cac")
     rows = valued[valued["subject"] == subject]
     _ = text.translator(language)
     if rows.empty and len(valued):

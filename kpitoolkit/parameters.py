@@ -214,7 +214,10 @@ def read_case(folder: str | Path) -> Case:
             faults.append(f"{path.name}: unit {stated} is not text. Write it in quotes")
             continue
         if stated is None:
-            faults.append(f"{path.name}: states no unit. Add a line such as 'unit: {path.stem}'")
+            faults.append(
+                f"{path.name}: states no unit. Add a line such as 'unit: {path.stem}', or begin its name with '_' "
+                "where it is no unit's file"
+            )
             continue
         fault = _unit_fault(stated)
         if fault:

@@ -155,12 +155,13 @@ def _break_even(result: "Robustness", language: str) -> list[str]:
         names = ", ".join(text.label(channel, language) for channel, own in firm if own == verdict)
         sentence = _("Under every definition {verdict}: {channels}.")
         said.append(sentence.format(verdict=text.label(verdict, language), channels=names))
-    said.append(
-        _(
-            "Attribution and claims divide what was seen, at order value: only the published return speaks of what "
-            "spend brought."
+    if (asked["family"] != "return").any():
+        said.append(
+            _(
+                "Attribution and claims divide what was seen, at order value: only the published return speaks of what "
+                "spend brought."
+            )
         )
-    )
     return said
 
 

@@ -46,11 +46,11 @@ def findings(result: "Triangulation", language: str) -> list[str]:
             *_sums(result, language),
         ]
     said = [_claimed(row, result, language) for row in result.table.itertuples() if _has_both(row)]
+    said += _unclaimed(result, language)
     said += _weak(result, language)
     said += _tests(result, language)
     said += _conflicts(result, language)
-    said += _unclaimed(result, language)
-    if result.window:
+    if result.window and result.table["calibration"].notna().any():
         sentence = _(
             "The model's return is that of its whole window, {first} to {last}, on revenue net of VAT; claims are of "
             "the quarter, at order value with VAT. The factor turns the one into the other and is no measure of error."
@@ -80,16 +80,17 @@ def _claimed(row, result: "Triangulation", language: str) -> str:
         "{channel}: per unit of spend {claimed} claimed, {attributed} attributed, {found} ({low} to {high}) "
         "published, {basis}: {factor} of the claim. Break-even is {break_even}; {verdict}."
     )
+    return sentences.get(row.verdict, other).format(**_words(row, result, language))
+
+
+def _words(row, result: "Triangulation", language: str) -> dict[str, str]:
     figures = {"claimed": row.claimed_roas, "attributed": row.attributed_roas, "found": row.iroas}
     figures |= {"low": row.low, "high": row.high, "break_even": result.break_even}
     words = {name: text.number(value, language, 2) for name, value in figures.items()}
-    words |= {
-        "channel": plots.capitalised(text.label(row.channel, language)),
-        "basis": text.label(row.source, language),
-    }
-    words |= {"factor": text.percent(row.calibration, language, 0)}
+    words |= {"basis": text.label(row.source, language), "factor": text.percent(row.calibration, language, 0)}
+    words["channel"] = plots.capitalised(text.label(row.channel, language))
     words["verdict"] = text.label(row.verdict_reason or row.verdict, language)
-    return sentences.get(row.verdict, other).format(**words)
+    return words
 
 
 def _weak(result: "Triangulation", language: str) -> list[str]:
@@ -152,11 +153,12 @@ def _conflicts(result: "Triangulation", language: str) -> list[str]:
 
 def _unclaimed(result: "Triangulation", language: str) -> list[str]:
     _ = text.translator(language)
+    sentence = _(
+        "{channel}: {found} ({low} to {high}) per unit of spend published, {basis}, without a claim beside it. "
+        "Break-even is {break_even}; {verdict}."
+    )
     rows = result.table[result.table["claimed_roas"].isna() & (result.table["source"] != "no_return")]
-    if rows.empty:
-        return []
-    sentence = _("No platform claims anything for {channels}: the return stands without a claim beside it.")
-    return [sentence.format(channels=", ".join(text.label(name, language) for name in rows["channel"]))]
+    return [sentence.format(**_words(row, result, language)) for row in rows.itertuples()]
 
 
 def _sums(result: "Triangulation", language: str) -> list[str]:

@@ -203,6 +203,15 @@ def test_a_view_that_does_not_add_up_is_said():
     assert sum("does not hold" in sentence for sentence in found.findings("en")) == 2
 
 
+def test_a_return_without_a_claim_is_told_with_its_verdict():
+    claimed, spent = the_bridges()
+    claimed.rows, (ledger, measures) = claimed.rows.iloc[:0], books()
+    found = triangulate(the_saved(), None, claimed, spent, measures, ledger, parameters.ACCOUNTS, 0.5)
+    said = found.findings("en")
+    assert "without a claim beside it" in said[0] and "2.00" in said[0]
+    assert not any("whole window" in sentence for sentence in said), "no factor, nothing to explain"
+
+
 def test_a_disagreement_is_said():
     found = of(a_test(0.2, 0.15, 0.27))
     assert found.table["q_p_value"].iloc[0] < 0.01

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kpitoolkit.batch import record, register, signoff, standing
 from kpitoolkit.batch.publish import only_run
 from kpitoolkit.batch.signoff import sign
-from kpitoolkit.cli import main
+from kpitoolkit.cli import closing, main
 from kpitoolkit.errors import Faults, ToolkitError
 from kpitoolkit.parameters import read_case
 from tests.batch.signing import ANNA, LEO, forge, refused, rewrite, states, statuses
@@ -248,6 +248,7 @@ class TestWhatVoids:
         assert report.exit_status == 0
         assert set(statuses(signed).values()) == {"void"}
         north = next(line for line in report.voided if line.startswith("north"))
+        assert north in closing(report, 0.0).splitlines()
         assert "data changed (filings)" in north
         assert "Anna Bianchi (CFO) had signed on" in north
         assert "Restated since: Margin 20.0% → 22.0%; Net revenue €10 → €11." in north

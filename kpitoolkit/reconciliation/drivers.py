@@ -109,7 +109,8 @@ def drivers(
         whole = tuple(kpi.value(basis, values)[0] for values in (before, after))
         for name, entry in kpi.decompositions.items():
             tree = kpi.tree(entry.formula)
-            if not measures.can_come_from(formula.names(kpi.tree(entry.formula, expand=True)), declared):
+            needed = formula.names(kpi.tree(entry.formula, expand=True))
+            if not measures.can_come_from(needed, declared) or measures.has_nothing_of(table, needed):
                 continue
             result = bridges.bridge(
                 tree,
@@ -168,7 +169,7 @@ def basis_bridges(
 ) -> BasisBridges:
     """Bridge every KPI that declares it from its marketing figure to its finance figure of the same quarter."""
     values = measures.at(table, quarter)
-    listed = catalogue.listed(declared)
+    listed = [one for one in catalogue.listed(declared) if not measures.has_nothing_of(table, one[0].measures(one[1]))]
     twice = [kpi for kpi, basis in listed if basis == "finance" and kpi.basis_bridge and (kpi, "marketing") in listed]
     found, frames = {}, []
     for kpi in twice:

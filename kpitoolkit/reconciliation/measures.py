@@ -142,16 +142,18 @@ def value_unit(name: str) -> str:
     return of(name).value_unit
 
 
-def may_be_absent(name: str) -> bool:
+def has_nothing_of(table: pd.DataFrame, names: Iterable[str]) -> bool:
     """
-    Tell whether a unit may have nothing of the kind, although the tables are declared: leads, surveys, series.
+    Tell whether a unit has nothing of the kind, although the tables are declared: no row of its leads, surveys, series.
 
     Examples
     --------
-    >>> may_be_absent("leads_won"), may_be_absent("revenue")
+    >>> table = pd.DataFrame({"measure": ["revenue"]})
+    >>> has_nothing_of(table, ["revenue", "leads_won"]), has_nothing_of(table, ["revenue", "orders"])
     (True, False)
     """
-    return name not in MEASURES or name in measures_company.MEASURES or name == "retention_cost"
+    absent = {base_of(name)[0] for name in names} - set(table["measure"])
+    return any(name not in MEASURES or name in measures_company.MEASURES or name == "retention_cost" for name in absent)
 
 
 def can_come_from(names: Iterable[str], tables: Iterable[str]) -> bool:

@@ -251,10 +251,8 @@ def scorecard(
     wanted = latest_targets(targets, unit_in_data, quarter)
     missing_units = tuple(missing_units)
     rows = []
-    stated = set(table["measure"])
     for kpi, basis in catalogue.listed(declared):
-        absent = {measures.base_of(measure)[0] for measure in kpi.measures(basis)} - stated
-        if any(measures.may_be_absent(name) for name in absent) and wanted.get(kpi.id, kpi.target) is None:
+        if wanted.get(kpi.id, kpi.target) is None and measures.has_nothing_of(table, kpi.measures(basis)):
             continue
         figures = {name: kpi.value(basis, given) for name, given in values.items()}
         target = wanted.get(kpi.id, kpi.target) if basis == next(iter(kpi.formula.given())) else None

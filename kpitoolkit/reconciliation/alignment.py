@@ -62,7 +62,10 @@ class Alignment:
         for column in ("finance", "marketing"):
             frame[column] = pd.Series(bridges.for_page(rows[column], rows["value_unit"]), dtype=object)
         frame["gap_share"] = rows["gap_share"]
-        for column in ("definition", "moves", "targets", "evidence", "sign_off"):
+        for column in ("definition", "moves"):
+            frame[column] = rows[column]
+        frame["targets_fit"] = rows["targets"]
+        for column in ("evidence", "sign_off"):
             frame[column] = rows[column]
         return frame
 
@@ -278,7 +281,7 @@ class Criteria:
 
     ``table`` has one row a criterion: ``campaign, kpi, basis, first_day, last_day, agreed_on, agreed_by``, ``standing``
     (``agreed_before``, ``agreed_late``, ``without_cfo``), ``changed_since`` (the KPI has a later version than the
-    agreement), ``target, actual`` (money in cents), ``status`` (``reached``, ``not_reached``, ``not_over``,
+    agreement), ``target, actual`` (money in cents), ``status`` (``reached``, ``not_reached``, ``still_running``,
     ``cannot_be_told``), ``reason`` (``no_figure``; ``window``: not of whole quarters; ``distinct``: customers of
     several quarters are not added).
     """
@@ -319,7 +322,7 @@ class Criteria:
         sentences = {
             "reached": _("{campaign}: {kpi} reached, {actual} against the agreed {target}."),
             "not_reached": _("{campaign}: {kpi} not reached, {actual} against the agreed {target}."),
-            "not_over": _("{campaign}: {kpi} is judged after {last_day}, as agreed."),
+            "still_running": _("{campaign}: {kpi} is judged after {last_day}, as agreed."),
             "cannot_be_told": _(
                 "{campaign}: {kpi} cannot be told, because its figure for the agreed window is missing."
             ),
@@ -379,7 +382,7 @@ def judge(
                 "standing": entry.standing,
                 "changed_since": kpi.version > 1 and kpi.date > entry.agreed_on,
                 **{"target": target, "actual": actual, "reason": reason},
-                "status": "not_over" if entry.last_day > end else status,
+                "status": "still_running" if entry.last_day > end else status,
                 **{"value_unit": kpi.unit, "name_en": kpi.name.en, "name_it": kpi.name.it},
             }
         )

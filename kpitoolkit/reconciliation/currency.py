@@ -38,8 +38,9 @@ class PeriodBridge:
         ``consolidation``, ``unexplained`` (by how much the group's own books moved otherwise), the later quarter.
         Without rows where the group is partial or has no figure.
     units : DataFrame
-        By unit: ``perimeter`` (``both``, ``entered``, ``left``), ``currency`` (of its books in the later quarter),
-        local revenue and rates at both ends, the same in group currency, its steps, and ``growth_constant_currency``.
+        By unit: ``perimeter`` (``both_ends``, ``entered_group``, ``left_group``), ``currency`` (of its books in the
+        later quarter), local revenue and rates at both ends, the same in group currency, its steps, and
+        ``growth_constant_currency``.
     growth, growth_constant_currency : float or None
         Of the units in the perimeter at both ends, before intercompany; in group currency, and at the earlier rates.
     status : str
@@ -106,8 +107,8 @@ class PeriodBridge:
             written = {name: text.percent(share, language, signed=True) for name, share in shares.items()}
             said.append(sentence.format(currency=self.currency, **written))
         for perimeter, sentence in (
-            ("entered", _("New in the group since then: {units}.")),
-            ("left", _("No longer in the group: {units}.")),
+            ("entered_group", _("New in the group since then: {units}.")),
+            ("left_group", _("No longer in the group: {units}.")),
         ):
             units = self.units.loc[self.units["perimeter"] == perimeter, "unit"]
             if len(units):
@@ -226,7 +227,7 @@ def _by_unit(found, values, within, quarters, group_currency, fx_rates) -> pd.Da
             return None
         if own != currencies[0] and local[0] is not None:  # the books changed their currency: restated at that rate
             local[0] = converted[0] / rates[0]
-        row = dict.fromkeys(UNITS, None) | {"unit": unit, "currency": own, "perimeter": "both"}
+        row = dict.fromkeys(UNITS, None) | {"unit": unit, "currency": own, "perimeter": "both_ends"}
         row |= {"local_before_cents": _cents(local[0]), "local_after_cents": local[1]}
         row |= {"rate_before": float(rates[0]), "rate_after": float(rates[1])}
         row |= {"before_cents": converted[0], "after_cents": converted[1]}
@@ -236,7 +237,7 @@ def _by_unit(found, values, within, quarters, group_currency, fx_rates) -> pd.Da
             row["organic_cents"], row["currency_effect_cents"] = parts
             row["growth_constant_currency"] = float(local[1] / Fraction(local[0]) - 1) if local[0] > 0 else None
         else:
-            row["perimeter"] = "entered" if within[unit][1] else "left"
+            row["perimeter"] = "entered_group" if within[unit][1] else "left_group"
             row["perimeter_cents"] = converted[1] if within[unit][1] else -converted[0]
         rows.append(row)
     frame = pd.DataFrame(rows, columns=UNITS)
@@ -272,8 +273,8 @@ def _table(by_unit: pd.DataFrame, sums: list, quarters: tuple[str, str]) -> pd.D
     amounts = {
         "organic": by_unit["organic_cents"].sum(),
         "currency": by_unit["currency_effect_cents"].sum(),
-        "entered_group": perimeter.get("entered", 0),
-        "left_group": perimeter.get("left", 0),
+        "entered_group": perimeter.get("entered_group", 0),
+        "left_group": perimeter.get("left_group", 0),
         **{name: sums[1][f"{name}_cents"] - sums[0][f"{name}_cents"] for name in ("intercompany", "consolidation")},
     }
     amounts = {name: int(cents) for name, cents in amounts.items()}
@@ -292,7 +293,7 @@ def _table(by_unit: pd.DataFrame, sums: list, quarters: tuple[str, str]) -> pd.D
 
 def _growth(by_unit: pd.DataFrame) -> tuple[float | None, float | None]:
     """Growth of the units that were there at both ends: in group currency, and at the earlier quarter's rates."""
-    rows = by_unit[by_unit["perimeter"] == "both"]
+    rows = by_unit[by_unit["perimeter"] == "both_ends"]
     before = int(rows["before_cents"].sum())
     if before <= 0:
         return None, None

@@ -22,11 +22,12 @@ from kpitoolkit.errors import Faults
 from kpitoolkit.reconciliation import ledger as books
 from kpitoolkit.reconciliation import mack, maturing_wording
 
-LEVEL = 0.90
+LEVEL, SHIFT_LEVEL = 0.90, 0.95
 SHORTEST_WEEKS, LONGEST_WEEKS, OLDEST_AGE = 26, 104, 52
 FEW_RETURNS = 30
 SILENT_DAYS, SILENT_RETURNS = 7, 5.0
 OPEN_TAIL_AGES, OPEN_TAIL_SHARE = 4, 0.01
+WEEKS_OF_QUARTER = 13
 COLUMNS = [
     *("component", "quarter", "kind", "status", "estimate_cents", "low_cents", "high_cents", "standard_error_cents"),
     *("came_cents", "still_open_cents", "error_cents", "inside"),
@@ -54,10 +55,13 @@ class Reserve:
         By week of orders, oldest first: ``week_end, age_weeks, own_quarter, ordered_cents, returned_cents,
         reserve_cents`` (they sum to ``cents``), ``standard_error_cents``.
     factors : DataFrame
-        ``age_weeks, kept`` (share that the week keeps of what it had kept the week before), ``sigma2`` (in cents),
+        ``age_weeks, kept_share`` (share that orders keep in this week of age), ``sigma2`` (in cents),
         ``returned_share`` (of the orders' worth, by the end of that age). Age 0 is the week of the order itself.
     tail_open : bool
         Goods still came back at the oldest ages seen: the reserve is a lower bound.
+    shift, shift_z : float or None
+        What came back in the last 13 weeks over what the weeks before lead to expect, less one, and its distance from
+        zero in standard errors: the chain ladder assumes that nothing shifts.
     """
 
     quarter: str
@@ -69,6 +73,13 @@ class Reserve:
     weeks: pd.DataFrame
     factors: pd.DataFrame
     tail_open: bool = False
+    shift: float | None = None
+    shift_z: float | None = None
+
+    @property
+    def shifted(self) -> bool:
+        """Whether goods came back lately more, or faster, or less, than chance explains."""
+        return self.shift_z is not None and abs(self.shift_z) > stats.norm.ppf((1 + SHIFT_LEVEL) / 2)
 
     @property
     def own_cents(self) -> int | None:
@@ -216,7 +227,7 @@ def _closed(bought: pd.DataFrame, quarter: str) -> list[str]:
 
 def no_reserve(quarter: str, status: str) -> Reserve:
     """A quarter's end without a figure."""
-    weeks, factors = pd.DataFrame(columns=WEEKS), pd.DataFrame(columns=["age_weeks", "kept", "sigma2"])
+    weeks, factors = pd.DataFrame(columns=WEEKS), pd.DataFrame(columns=["age_weeks", "kept_share", "sigma2"])
     return Reserve(quarter, status, None, None, None, None, weeks, factors.assign(returned_share=[]))
 
 
@@ -269,7 +280,7 @@ def reserve_at(bought: pd.DataFrame, back: pd.DataFrame, quarter: str) -> Reserv
     at_once = 1 - given_back[:, 0].sum() / max(worth.sum(), 1)
     steps = np.concatenate([[at_once], found.factors])
     shares = 1 - np.cumprod(steps)
-    factors = {"kept": steps, "sigma2": np.concatenate([[np.nan], found.sigma2]), "returned_share": shares}
+    factors = {"kept_share": steps, "sigma2": np.concatenate([[np.nan], found.sigma2]), "returned_share": shares}
     by_week = {
         "week_end": ends,
         "age_weeks": np.arange(weeks)[::-1],
@@ -290,7 +301,26 @@ def reserve_at(bought: pd.DataFrame, back: pd.DataFrame, quarter: str) -> Reserv
         pd.DataFrame(by_week),
         pd.DataFrame({"age_weeks": np.arange(len(shares)), **factors}),
         bool(last > OPEN_TAIL_SHARE * shares[-1]),
+        *_shift(kept, found.sigma2),
     )
+
+
+def _shift(kept: np.ndarray, sigma2: np.ndarray) -> tuple[float | None, float | None]:
+    """What came back in the last 13 weeks against what factors of the weeks before give, in Mack's variance."""
+    before, after = kept[:, :-1], kept[:, 1:]
+    known = ~np.isnan(after) & (before > 0)
+    week = np.arange(len(kept))[:, None] + np.arange(after.shape[1]) + 1
+    lately = known & (week >= len(kept) - WEEKS_OF_QUARTER)
+    before, after = np.where(known, before, 0.0), np.where(known, after, 0.0)
+    bases, at_risk = (before * (known & ~lately)).sum(axis=0), (before * lately).sum(axis=0)
+    steady = np.divide((after * ~lately).sum(axis=0), bases, out=np.ones(len(bases)), where=bases > 0)
+    judged = bases > 0
+    expected = (at_risk * (1 - steady))[judged].sum()
+    came = ((before - after) * lately).sum(axis=0)[judged].sum()
+    variance = (sigma2 * (at_risk + np.divide(at_risk**2, bases, out=np.zeros(len(bases)), where=judged)))[judged].sum()
+    if expected <= 0 or variance <= 0:
+        return None, None
+    return float(came / expected - 1), float((came - expected) / np.sqrt(variance))
 
 
 def _silent(back: pd.DataFrame, seen: pd.DataFrame, last_day: pd.Timestamp) -> bool:

@@ -13,7 +13,7 @@ def plot(result, ax: Axes | None, language: str) -> Axes:
     became = rows["came_cents"] + rows["still_open_cents"]
     frames = [
         rows.assign(series="reserve", cents=rows["estimate_cents"]),
-        rows.assign(series="came", cents=became, low_cents=pd.NA, high_cents=pd.NA),
+        rows.assign(series="came_back", cents=became, low_cents=pd.NA, high_cents=pd.NA)[became.notna()],
     ]
     frame = pd.concat(frames)[["quarter", "series", "cents", "low_cents", "high_cents"]]
     frame["quarter"] = [text.quarter(quarter, language) for quarter in frame["quarter"]]
@@ -66,6 +66,16 @@ def _reserve(result, language: str) -> list[str]:
     said = [sentence.format(day=text.date(day, language), **written)]
     if found.tail_open:
         said.append(_("Goods still come back at the oldest ages seen: the reserve is a lower bound."))
+    if found.shifted:
+        more = _(
+            "In the last 13 weeks {share} more came back than earlier weeks lead to expect: more goods, or sooner."
+        )
+        less = _(
+            "In the last 13 weeks {share} less came back than earlier weeks lead to expect: fewer goods, or later."
+        )
+        sentence = more if found.shift > 0 else less
+        sentence += " " + _("The reserve rests on all weeks and may be wrong in either direction.")
+        said.append(sentence.format(share=text.percent(abs(found.shift), language)))
     return said
 
 

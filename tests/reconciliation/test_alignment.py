@@ -279,7 +279,7 @@ def test_windows_that_quarters_do_not_tell_are_not_guessed():
         criterion(unit="uk"),
         criterion(first_day=day(2026, 1, 1), last_day=day(2026, 3, 31)),
     ).table
-    assert rows["status"].tolist() == ["cannot_be_told", "not_over", "cannot_be_told", "cannot_be_told"]
+    assert rows["status"].tolist() == ["cannot_be_told", "still_running", "cannot_be_told", "cannot_be_told"]
     assert rows["reason"].tolist() == ["window", "", "distinct", "no_figure"]
     assert rows["actual"].isna().all()
 
@@ -292,7 +292,7 @@ def test_what_was_agreed_late_is_judged_and_said(language):
         criterion(last_day=datetime.date(2026, 12, 31)),
         criterion(first_day=datetime.date(2026, 8, 1)),
     )
-    assert result.table["status"].tolist() == ["reached", "not_reached", "not_over", "cannot_be_told"]
+    assert result.table["status"].tolist() == ["reached", "not_reached", "still_running", "cannot_be_told"]
     said = result.findings(language)
     assert len(said) == 4 and "{" not in " ".join(said)
     if language == "en":

@@ -171,7 +171,7 @@ def test_random_groups_close_to_the_cent(rows, before, after, data):
         return
     amounts = found.table["amount_cents"].tolist()
     assert sum(amounts[:-1]) == amounts[-1]
-    for row in found.units[found.units["perimeter"] == "both"].itertuples():
+    for row in found.units[found.units["perimeter"] == "both_ends"].itertuples():
         assert row.organic_cents + row.currency_effect_cents == row.after_cents - row.before_cents
         rate_of = [Fraction(str(r)) if row.currency == "GBP" else 1 for r in (before, after)]
         exact = (row.local_after_cents - row.local_before_cents) * (rate_of[0] + rate_of[1]) / Fraction(2)

@@ -163,6 +163,20 @@ def test_goods_that_come_back_at_the_oldest_ages_leave_the_tail_open():
     assert any("lower bound" in sentence for sentence in found.findings("en"))
 
 
+@pytest.mark.parametrize("language", ["en", "it"])
+@pytest.mark.parametrize(("factor", "sign"), [(1.0, 0), (1.6, 1), (0.5, -1)])
+def test_a_shift_of_what_comes_back_is_said(factor, sign, language):
+    given = known(shop())
+    late = given["returns"]["date"] > END - pd.Timedelta(days=91)
+    cents = given["returns"]["amount_cents"].astype(float).where(~late, given["returns"]["amount_cents"] * factor)
+    given["returns"] = given["returns"].assign(amount_cents=cents.round().astype("Int64"))
+    found = maturing.maturing(given, NOW, "EUR")
+    assert found.reserve.shifted == bool(sign)
+    assert np.sign(round(found.reserve.shift, 1)) == sign and abs(found.reserve.shift - (factor - 1)) < 0.08
+    said = [sentence for sentence in found.findings(language) if "13" in sentence]
+    assert len(said) == abs(sign)
+
+
 @pytest.mark.parametrize(
     ("given", "status"),
     [

@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
-from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
 from kpitoolkit.pages.blocks import Html, fill
@@ -382,69 +381,6 @@ def shortened(table: pd.DataFrame, most: int = 4) -> pd.DataFrame:
     frame = pd.DataFrame(lines, columns=["step", "kind", "amount_cents"]).astype({"amount_cents": "Int64"})
     frame.insert(0, "position", range(len(frame)))
     return frame
-
-
-def is_draft(iroas: pd.DataFrame | None) -> bool:
-    """Tell whether modelled figures are a draft's, which are not for publication.
-
-    Examples
-    --------
-    >>> is_draft(pd.DataFrame({"iroas": [2.0], "kind": ["published"]})), is_draft(None)
-    (False, False)
-    """
-    return iroas is not None and "kind" in iroas and bool((iroas["kind"] == "draft").any())
-
-
-def plot_iroas(iroas: pd.DataFrame, contribution_margin_share: float, language: str, ax: Axes | None = None) -> Axes:
-    """Draw modelled revenue per unit of spend with its intervals against break-even, 1 / margin before marketing.
-
-    Behind each interval stands what was believed before the data. Where the data allow no channel a place beside
-    break-even, it is left out: beside it, an interval would look like a verdict. One channel alone is drawn once,
-    without the total that is the same.
-    """
-    _ = text.translator(language)
-    iroas = iroas[iroas["iroas"].notna()]
-    iroas = iroas if len(iroas) > 2 else iroas.tail(1)  # all media together come first
-    look = {"value_format": "number1"}
-    if "prior_low" in iroas:
-        look |= {"behind": ("prior_low", "prior_high"), "behind_label": _("believed before the data")}
-    if (_placed(iroas) != "insufficient_data").any():
-        break_even = 1 / contribution_margin_share
-        words = _("break-even {value}").format(value=text.number(break_even, language, 1))
-        look |= {"reference": break_even, "reference_label": words, "tone": "tone"}
-    tones = {"above_break_even": "better", "below_break_even": "worse"}
-    iroas = iroas.assign(tone=iroas["verdict"].map(tones).fillna("undecided"))
-    return plots.intervals(iroas, "channel", "iroas", "low", "high", ax=ax, language=language, **look)
-
-
-def iroas_findings(iroas: pd.DataFrame | None, declared: Collection[str], language: str) -> list[str]:
-    """Say per verdict which channels it concerns, and how to read the intervals.
-
-    Parameters
-    ----------
-    iroas : DataFrame or None
-        `regression_iroas`.
-    """
-    _ = text.translator(language)
-    if iroas is None:
-        return missing({"regression": None}, declared, language)
-    said = []
-    iroas = iroas if len(iroas) > 2 else iroas.tail(1)
-    for placed, rows in iroas.groupby(_placed(iroas), sort=False):
-        channels = ", ".join(text.label(channel, language) for channel in rows["channel"])
-        words = plots.capitalised(text.label(placed, language))
-        said.append(_("{verdict}: {channels}.").format(verdict=words, channels=channels))
-    kind = _("Modelled from spend and revenue, not proven by an experiment.")
-    if is_draft(iroas):
-        kind = _("Draft: modelled by a quick approximation, not proven by an experiment.")
-    return [" ".join(said), *[kind] * bool(iroas["iroas"].notna().any())]
-
-
-def _placed(iroas: pd.DataFrame) -> pd.Series:
-    """Each row's verdict; where the data suffice and the return is too near break-even, that."""
-    if "verdict_reason" not in iroas:
-        return iroas["verdict"]
-    return iroas["verdict"].mask(iroas["verdict_reason"] == "holds_break_even", "holds_break_even")
 
 
 _NONE_MAY_REMAIN = ("unmapped_accounts", "control_rows", "control_amounts", "open_items_carried")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpitoolkit import plots
-from kpitoolkit.pages import summary
+from kpitoolkit.pages import modelled, summary
 
 KPIS = pd.DataFrame(
     {
@@ -205,35 +205,35 @@ def test_break_even_is_drawn_only_beside_a_verdict_and_one_channel_only_once():
     def words(ax):
         return [t.get_text() for t in ax.texts]
 
-    assert "break-even 2.5" in words(summary.plot_iroas(IROAS, 0.4, "en"))
-    undecided = summary.plot_iroas(IROAS.assign(verdict="insufficient_data"), 0.4, "en")
+    assert "break-even 2.5" in words(modelled.plot_iroas(IROAS, 0.4, "en"))
+    undecided = modelled.plot_iroas(IROAS.assign(verdict="insufficient_data"), 0.4, "en")
     assert not any("break-even" in word for word in words(undecided))
     assert len({line.get_color() for line in undecided.lines}) == 1
-    alone = summary.plot_iroas(IROAS.head(2), 0.4, "en")
+    alone = modelled.plot_iroas(IROAS.head(2), 0.4, "en")
     assert [tick.get_text() for tick in alone.get_yticklabels()] == ["Search"]
-    assert "search" in summary.iroas_findings(IROAS.head(2), [], "en")[0]
+    assert "search" in modelled.iroas_findings(IROAS.head(2), [], "en")[0]
     unspent = IROAS.head(2).assign(iroas=None, verdict="not_spent")
-    assert summary.iroas_findings(unspent, [], "en") == ["Nothing spent: search."]
-    assert "all media" not in summary.iroas_findings(IROAS.head(2), [], "en")[0]
+    assert modelled.iroas_findings(unspent, [], "en") == ["Nothing spent: search."]
+    assert "all media" not in modelled.iroas_findings(IROAS.head(2), [], "en")[0]
 
 
 def test_what_was_believed_and_what_is_too_near_to_call_are_shown():
     believed = IROAS.assign(
         prior_low=0.5, prior_high=12.0, verdict_reason=["holds_break_even", "", ""], kind="published"
     )
-    ax = summary.plot_iroas(believed, 0.4, "en")
+    ax = modelled.plot_iroas(believed, 0.4, "en")
     assert [artist.get_text() for artist in ax.get_legend().get_texts()] == ["believed before the data"]
     dots = [dot.get_markerfacecolor() for dot in ax.lines if dot.get_marker() == "o"]
     assert dots == ["white", plots.BLUE, plots.ORANGE]
-    said = summary.iroas_findings(believed, [], "en")
+    said = modelled.iroas_findings(believed, [], "en")
     assert said[0].startswith("Too near break-even to call: all media together.")
     assert said[1] == "Modelled from spend and revenue, not proven by an experiment."
     near = believed.assign(verdict="insufficient_data", verdict_reason="holds_break_even")
-    assert any("break-even 2.5" in artist.get_text() for artist in summary.plot_iroas(near, 0.4, "en").texts)
-    assert not summary.is_draft(believed)
+    assert any("break-even 2.5" in artist.get_text() for artist in modelled.plot_iroas(near, 0.4, "en").texts)
+    assert not modelled.is_draft(believed)
     drafted = believed.assign(kind="draft")
-    assert summary.is_draft(drafted)
-    assert summary.iroas_findings(drafted, [], "en")[1].startswith("Draft: ")
+    assert modelled.is_draft(drafted)
+    assert modelled.iroas_findings(drafted, [], "en")[1].startswith("Draft: ")
 
 
 def test_the_grade_is_marked_and_explained():

@@ -31,7 +31,8 @@ def to_cents(values: pd.Series) -> pd.Series:
     Raises
     ------
     ValueError
-        With the positions (from 0) of the values that are no amounts or have more than two decimals, in ``.args[1]``.
+        With the positions (from 0) of the values that are no amounts, have more than two decimals or are beyond 2^62
+        cents, in ``.args[1]``.
 
     Examples
     --------
@@ -39,6 +40,10 @@ def to_cents(values: pd.Series) -> pd.Series:
     [1230, -5, <NA>]
     """
     if pd.api.types.is_integer_dtype(values.dtype):
+        most = LARGEST_CENTS // 100
+        large = ((values > most) | (values < -most)).fillna(False).to_numpy(dtype=bool)
+        if large.any():
+            raise ValueError("not amounts that fit", np.flatnonzero(large).tolist())
         return values.astype("Int64") * 100
     if isinstance(values.dtype, pd.ArrowDtype):
         return _decimals_to_cents(values)

@@ -284,8 +284,10 @@ def _as_money(values: pd.Series, source: Source):
         cents = money.to_cents(plain)
     except ValueError as error:
         wrong.iloc[error.args[1]] = True
+        plain = plain.astype(object) if pd.api.types.is_integer_dtype(plain.dtype) else plain
         cents = money.to_cents(plain.mask(wrong))
-    return cents * source.money_unit, wrong, expected
+    large = (cents.abs() > money.LARGEST_CENTS // source.money_unit).fillna(False).astype(bool)
+    return cents.mask(large) * source.money_unit, wrong | large, expected
 
 
 def _as_number(values: pd.Series, source: Source):

@@ -49,6 +49,15 @@ def test_floats_with_three_decimals_or_too_large_are_refused():
     assert caught.value.args[1] == [0, 2, 3]
 
 
+@pytest.mark.parametrize("kind", ["int64", "Int64", "uint64"])
+def test_whole_numbers_that_do_not_fit_as_cents_are_refused_and_never_wrap(kind):
+    most = 2**62 // 100
+    assert money.to_cents(pd.Series([most, 5], dtype=kind)).tolist() == [100 * most, 500]
+    with pytest.raises(ValueError, match="fit") as caught:
+        money.to_cents(pd.Series([5, most + 1, 2**62], dtype=kind))
+    assert caught.value.args[1] == [1, 2]
+
+
 @given(st.lists(st.fractions(-(10**6), 10**6, max_denominator=1000), min_size=1, max_size=12), st.randoms())
 def test_parts_sum_to_the_total_and_do_not_depend_on_the_order(amounts, random):
     keys = list(range(len(amounts)))

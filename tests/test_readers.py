@@ -114,6 +114,17 @@ def test_money_in_thousands(tmp_path):
     assert frame["revenue_cents"].tolist() == [110_214_000_00]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize(("amount", "money_unit"), [(2**62, 1), (2**54, 1000), (10**17, 1)])
+def test_money_that_does_not_fit_is_refused_and_never_wraps(tmp_path, suffix, amount, money_unit):
+    rows = {"quarter": "2017Q3", "unit": "DVD", "basis": "b", "filing": ["f", "g"], "figures": "printed"}
+    frame = pd.DataFrame({**rows, "rounded": False, "revenue": [10**12, amount]})
+    path = tmp_path / f"f.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    with pytest.raises(Faults, match=rf"'revenue'.*1 value is not an amount.*row [23]; found '{amount}'"):
+        read_table("financials", tmp_path, Source(file=path.name, money_unit=money_unit), "DVD")
+
+
 def faults_of(tmp_path, frame, source=None, unit="retail-it"):
     frame.to_csv(tmp_path / "orders.csv", index=False)
     with pytest.raises(Faults) as caught:

@@ -1,9 +1,10 @@
 """What the bridges that end in the ledger share: rates, booked lines, the table, where a difference lies, checks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pandas as pd
 
 from kpitoolkit import text
@@ -183,8 +184,10 @@ def unmapped(ledger: pd.DataFrame, accounts: Mapping[str, object], quarter: str)
     chart = {account for line in accounts for account in account_names(accounts, line)}
     entries = ledger[(ledger["period"] == quarter).to_numpy(dtype=bool, na_value=False)]
     account = entries["account"].astype("string").str.strip().fillna("")
-    cents = entries["amount_cents"].abs()
-    own = pd.DataFrame({"account": account, "absolute_cents": cents})[~account.isin(chart).to_numpy(dtype=bool)]
+    outside = ~account.isin(chart).to_numpy(dtype=bool)
+    if not outside.any():
+        return typed([], {"account": "string", "rows": "int64", "absolute_cents": "Int64"})
+    own = pd.DataFrame({"account": account, "absolute_cents": entries["amount_cents"].abs()})[outside]
     found = own.groupby("account", as_index=False).agg(
         rows=("absolute_cents", "size"), absolute_cents=("absolute_cents", "sum")
     )
@@ -261,8 +264,10 @@ def typed(rows: Sequence[Sequence[object]], types: Mapping[str, str]) -> pd.Data
 
 def amount(table: pd.DataFrame, step: str) -> int | None:
     """Return the amount of one line of a bridge; None where it was not examined."""
-    found = table.loc[(table["step"] == step).to_numpy(dtype=bool), "amount_cents"]
-    return None if found.empty or found.isna().iloc[0] else int(found.iloc[0])
+    found = next(
+        (c for s, c in zip(table["step"].tolist(), table["amount_cents"].tolist(), strict=True) if s == step), None
+    )
+    return None if text.is_missing(found) else int(found)
 
 
 def locate(
@@ -296,48 +301,42 @@ def locate(
         ``account, line, date, grain, expected_cents, booked_cents, difference_cents``, the largest first. With month or
         quarter as grain, ``date`` is the last day.
     """
-    frames = []
+    last, rows = quarter_bounds(quarter)[1], []
+    nothing = pd.DataFrame({"date": pd.to_datetime([]), "cents": pd.array([], "Int64")})
     for line, due in expected.items() if entries is not None else ():
-        booked = entries.loc[(entries["on_line"] == line).to_numpy(dtype=bool), ["date", "amount_cents"]]
-        nothing = pd.DataFrame({"date": booked["date"].iloc[:0], "cents": pd.array([], "Int64")})
+        posted = entries[(entries["on_line"] == line).to_numpy(dtype=bool)]
         wanted = nothing if due is None else due
-        grain, key = _grain(wanted["date"], booked["date"], quarter)
-        both = pd.concat(
-            [
-                wanted["cents"].groupby(key(wanted["date"])).sum().rename("expected_cents"),
-                booked["amount_cents"].groupby(key(booked["date"])).sum().rename("booked_cents"),
-            ],
-            axis=1,
-            sort=True,
-        ).astype("Int64")
-        both = both.fillna(0).rename_axis("date").reset_index()
-        both["difference_cents"] = both["booked_cents"] - both["expected_cents"]
-        if due is None:
-            both["expected_cents"] = pd.array([pd.NA] * len(both), dtype="Int64")
-        frames.append(both.assign(account="+".join(account_names(accounts, line)), line=line, grain=grain))
-    found = pd.concat(frames)[LOCATED] if frames else pd.DataFrame(columns=LOCATED)
-    found = found[(found["difference_cents"] != 0).to_numpy(dtype=bool)]
-    rest = 0 if unexplained is None else unexplained - total(found["difference_cents"])
+        days = [frame["date"].to_numpy().astype("datetime64[D]") for frame in (wanted, posted)]
+        cents = [frame.to_numpy(dtype=np.int64) for frame in (wanted["cents"], posted["amount_cents"])]
+        known = [~np.isnat(each) for each in days]
+        grain, keys = _grain(*(each[there] for each, there in zip(days, known, strict=True)), last)
+        dates, at = np.unique(np.concatenate(keys), return_inverse=True)
+        sums = np.zeros((2, len(dates)), dtype=np.int64)
+        np.add.at(sums[0], at[: len(keys[0])], cents[0][known[0]])
+        np.add.at(sums[1], at[len(keys[0]) :], cents[1][known[1]])
+        account = "+".join(account_names(accounts, line))
+        for place in np.flatnonzero(sums[0] != sums[1]):
+            before, after = (int(each[place]) for each in sums)
+            stated = None if due is None else before
+            rows.append((account, line, dates[place], grain, stated, after, after - before))
+    rest = 0 if unexplained is None else unexplained - sum(row[-1] for row in rows)
     if rest:
-        last = quarter_bounds(quarter)[1]
-        found = pd.concat([found, pd.DataFrame([["", "", last, "quarter", pd.NA, pd.NA, rest]], columns=LOCATED)])
+        rows.append(("", "", last.to_datetime64(), "quarter", None, None, rest))
+    rows.sort(key=lambda row: (-abs(row[-1]), row[0], row[2]))
     money = {name: "Int64" for name in LOCATED if name.endswith("_cents")}
-    found = found.astype({"account": "string", "line": "string", "grain": "string", "date": "datetime64[us]", **money})
-    size = -found["difference_cents"].abs()
-    return found.assign(size=size).sort_values(["size", "account", "date"]).drop(columns="size").reset_index(drop=True)
+    types = {"account": "string", "line": "string", "date": "datetime64[us]", "grain": "string"}
+    return typed(rows, {name: (types | money)[name] for name in LOCATED})
 
 
-def _grain(due: pd.Series, booked: pd.Series, quarter: str) -> tuple[str, Callable[[pd.Series], pd.Series]]:
-    last = quarter_bounds(quarter)[1]
-    keys = {
-        "day": lambda days: days.dt.normalize(),
-        "month": lambda days: days.dt.normalize() + pd.offsets.MonthEnd(0),
-    }
-    for name, key in keys.items():
-        wanted, there = (pd.Index(key(days).dropna().unique()) for days in (due, booked))
-        if len(wanted) and 2 * len(wanted.intersection(there)) >= len(wanted):
-            return name, key
-    return "quarter", lambda days: pd.Series(last, index=days.index, dtype="datetime64[us]")
+def _grain(due: np.ndarray, booked: np.ndarray, last: pd.Timestamp) -> tuple[str, list[np.ndarray]]:
+    """Return the finest grain at which half of what was expected meets a posting, and both sides' days at it."""
+    months = [each.astype("datetime64[M]") + 1 for each in (due, booked)]
+    grains = {"day": [due, booked], "month": [each.astype("datetime64[D]") - 1 for each in months]}
+    for name, keys in grains.items():
+        wanted = np.unique(keys[0])
+        if len(wanted) and 2 * len(np.intersect1d(wanted, keys[1])) >= len(wanted):
+            return name, keys
+    return "quarter", [np.full(len(each), last.to_datetime64().astype("datetime64[D]")) for each in (due, booked)]
 
 
 def share_of(cents: int | None, share: float) -> int | None:

@@ -130,7 +130,8 @@ def causes(claims, orders, into, quarter, lookback_days):
     rows["mismatch_cents"] = pd.array(np.zeros(len(rows), dtype=np.int64), dtype="Int64")
     if orders is not None:
         at = rows["order"].to_numpy()
-        here = found & books.within(orders["day"], quarter).to_numpy()[at]
+        # A claim without order points at place -1: behind the orders stands one that is in no quarter.
+        here = np.append(books.within(orders["day"], quarter).to_numpy(dtype=bool), False)[at]
         cause[(cause == "matched") & ~here] = "other_period"
         kept = cause == "matched"
         gross = orders["gross_cents"].to_numpy()[at[kept]]

@@ -54,3 +54,13 @@ def test_amounts_beyond_64_bits_are_refused():
         "platform_claims: the amounts in 'value'",
         "ledger: the amounts in 'amount'",
     ]
+
+
+def test_claims_where_there_are_no_orders_match_none():
+    claims = claims_frame(claim("c1", "A", "o1", 500), claim("c2", "B", None, 70))
+    result = claimed_to_booked(
+        claims, orders_frame(order("o1", JULY, 1)).iloc[:0], None, None, None, ACCOUNTS, "2026Q3", "EUR"
+    )
+    found = amounts(result)
+    assert (found["no_matching_order"], found["beyond_day_orders"]) == (-500, -70)
+    assert found["matched_gross"] == found["unclaimed"] == found["gross_orders"] == 0

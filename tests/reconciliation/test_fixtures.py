@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kpitoolkit.reconciliation import evidence, mix, rollup
+from kpitoolkit.reconciliation import evidence, intervals, lifetime_models, mix, rollup, triangulation
 from kpitoolkit.reconciliation.bridge import bridge, contributions, lmdi
 
 
@@ -124,3 +124,20 @@ def test_fifteen_p_values_of_benjamini_and_hochberg():
     q = evidence._false_discoveries(p_values[shuffled])
     assert sorted(p_values[shuffled][q <= 0.05]) == BENJAMINI_HOCHBERG_1995[:4]
     assert evidence.holm(p_values)[:4] == pytest.approx([0.0015, 0.0056, 0.0247, 0.1140])
+
+
+def test_a_model_and_an_experiment_pooled_on_the_plain_scale():
+    found = triangulation.pool([1.20, 0.85], [0.30, 0.20])
+    assert (round(found.estimate, 4), round(found.error, 4), round(found.q, 4)) == (0.9577, 0.1664, 0.9423)
+    assert round(found.estimate / 4.10, 4) == 0.2336
+
+
+def test_a_promoter_score_of_500_answers():
+    low, high = intervals.net_interval(positive=200, negative=100, answers=500)
+    assert round(50 * (low + high), 1) == 20.0 and round(50 * (high - low), 1) == 6.6
+
+
+def test_the_lifetime_value_of_a_subscriber_under_both_conventions():
+    margin = 19.95 - 1.50 - 0.50
+    values = [lifetime_models.subscriber(margin, 0.995, 0.01, first) for first in ("after_first_period", "at_once")]
+    assert [round(value, 2) for value in values] == [1190.68, 1208.63]

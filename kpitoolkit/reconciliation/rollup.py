@@ -218,7 +218,12 @@ def roll_up(
 
 
 def _group_values(converted: Mapping, own: Mapping) -> dict[tuple[str, str], int | None]:
-    """Sums over the units by measure and quarter, revenue without intercompany and with consolidation."""
+    """
+    Sums over the units by measure and quarter, revenue without intercompany and with consolidation.
+
+    What units sell to each other is one's revenue and another's cost: profit keeps both, so that it lies above revenue
+    less costs by the intercompany revenue, whose cost stands in no account of its own and stays in the costs.
+    """
     keys = dict.fromkeys(key for values in converted.values() for key in values)
     group: dict[tuple[str, str], int | None] = {}
     for measure, quarter in keys:
@@ -227,7 +232,7 @@ def _group_values(converted: Mapping, own: Mapping) -> dict[tuple[str, str], int
         parts = [values.get((measure, quarter)) for values in converted.values()]
         if measure == "revenue":
             parts += [-_intercompany(values, quarter) for values in converted.values()]
-        if measure in ("revenue", "revenue_at_last_years_rates"):
+        if measure in ("revenue", "revenue_at_last_years_rates", "operating_profit"):
             parts.append(_consolidation(own, quarter))
         group[measure, quarter] = None if any(part is None for part in parts) else sum(parts)
     return group

@@ -3,7 +3,7 @@
 The companies and the second computation are those of the tests (`tests/reconciliation/random_companies.py`); company n
 is drawn from seed n, so that any that fails can be looked at alone.
 
-Run: ``python tests/benchmarks/exactness.py [--companies 10000] [--first 0] [--jobs 2] [--write FILE]``
+Run: ``python -m tests.benchmarks.exactness [--companies 10000] [--first 0] [--jobs 2] [--write FILE]``
 """
 
 import argparse
@@ -12,13 +12,10 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1] / "reconciliation")]
-
-from random_companies import Company, differences
-
 from kpitoolkit.reconciliation.claims import claimed_to_booked
 from kpitoolkit.reconciliation.spend import spend_to_ledger
 from tests.benchmarks.claims import write
+from tests.reconciliation.random_companies import Company, differences
 
 COMPANIES, PART = 10_000, 50
 BEGIN, END = "<!-- exactness: begin -->", "<!-- exactness: end -->"
@@ -59,10 +56,10 @@ def main(arguments: list[str]) -> int:
     wrong = [line for lines, _n, _s in found for line in lines]
     compared, seconds = sum(n for _l, n, _s in found), sum(s for _l, _n, s in found)
     text = (
-        f"- Command: `python tests/benchmarks/exactness.py --companies {stated.companies} --first {stated.first}`, "
+        f"- Command: `python -m tests.benchmarks.exactness --companies {stated.companies} --first {stated.first}`, "
         f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC.\n"
-        f"- {stated.companies:,} random companies, seeds {stated.first} to {last - 1}: {compared:,} amounts that are not "
-        f"zero compared, {len(wrong)} companies with a difference. {seconds:,.0f} CPU-s, "
+        f"- {stated.companies:,} random companies, seeds {stated.first} to {last - 1}: {compared:,} amounts other than "
+        f"zero compared, {len(wrong)} bridges with a difference. {seconds:,.0f} CPU-s, "
         f"{time.monotonic() - began:,.0f} s on {stated.jobs} processes."
     )
     print(text)

@@ -73,17 +73,28 @@ class Lifetime:
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw how the value of a new customer builds up over its life, with its interval."""
         _ = text.translator(language)
-        frame = self.curve.melt("quarter_of_life", value_name="amount", var_name="kind")
+        curve = self.curve if len(self.curve) else pd.DataFrame(columns=["quarter_of_life", "cltv", "low", "high"])
+        frame = curve.melt("quarter_of_life", value_name="amount", var_name="kind").astype({"amount": float})
         frame["kind"] = frame["kind"].map(lambda kind: text.label(kind, language))
         frame["amount"] = frame["amount"] / 100
-        frame["quarter_of_life"] = frame["quarter_of_life"].astype(str)
         dashed = [text.label(kind, language) for kind in ("low", "high")]
         title = _("Discounted margin of a new customer, {currency}, by quarter of its life").format(
             currency=self.currency
         )
-        return plots.lines(
-            frame, "quarter_of_life", "amount", "kind", dashed=dashed, ax=ax, language=language, title=title
+        ax = plots.lines(
+            frame,
+            "quarter_of_life",
+            "amount",
+            "kind",
+            dashed=dashed,
+            ax=ax,
+            language=language,
+            x_format="number0",
+            title=title,
         )
+        last = int(self.curve["quarter_of_life"].max()) if len(self.curve) else 0
+        ax.set_xticks(range(0, last + 1, max(1, last // 6)))
+        return ax
 
     def findings(self, language: str = "en") -> list[str]:
         """Say what a new customer of the last quarter is worth, what that rests on, and how the forecast did."""

@@ -22,7 +22,7 @@ from kpitoolkit.errors import Faults
 from kpitoolkit.reconciliation import ledger as books
 from kpitoolkit.reconciliation import mack, maturing_wording
 
-LEVEL, SHIFT_LEVEL = 0.90, 0.95
+LEVEL, SHIFT_ALPHA = 0.90, 0.05
 SHORTEST_WEEKS, LONGEST_WEEKS, OLDEST_AGE = 26, 104, 52
 FEW_RETURNS = 30
 SILENT_DAYS, SILENT_RETURNS = 7, 5.0
@@ -59,9 +59,11 @@ class Reserve:
         ``returned_share`` (of the orders' worth, by the end of that age). Age 0 is the week of the order itself.
     tail_open : bool
         Goods still came back at the oldest ages seen: the reserve is a lower bound.
-    shift, shift_z : float or None
-        What came back in the last 13 weeks over what the weeks before lead to expect, less one, and its distance from
-        zero in standard errors: the chain ladder assumes that nothing shifts.
+    shift : float or None
+        What came back in the last 13 weeks over what the weeks before lead to expect, less one: the chain ladder
+        assumes that nothing shifts.
+    shift_p, timing_p : float or None
+        Of the sum (normal), and age by age (chi-squared): goods that come back later leave the sum nearly as it was.
     """
 
     quarter: str
@@ -74,12 +76,18 @@ class Reserve:
     factors: pd.DataFrame
     tail_open: bool = False
     shift: float | None = None
-    shift_z: float | None = None
+    shift_p: float | None = None
+    timing_p: float | None = None
 
     @property
-    def shifted(self) -> bool:
-        """Whether goods came back lately more, or faster, or less, than chance explains."""
-        return self.shift_z is not None and abs(self.shift_z) > stats.norm.ppf((1 + SHIFT_LEVEL) / 2)
+    def shifted(self) -> str:
+        """``more``, ``less`` or ``other_ages`` where chance does not explain what came back lately; else empty.
+
+        The smaller of two p-values, doubled, is below 0.05.
+        """
+        if self.shift is None or 2 * min(self.shift_p, self.timing_p) >= SHIFT_ALPHA:
+            return ""
+        return "other_ages" if 2 * self.shift_p >= SHIFT_ALPHA else "more" if self.shift > 0 else "less"
 
     @property
     def own_cents(self) -> int | None:
@@ -305,22 +313,26 @@ def reserve_at(bought: pd.DataFrame, back: pd.DataFrame, quarter: str) -> Reserv
     )
 
 
-def _shift(kept: np.ndarray, sigma2: np.ndarray) -> tuple[float | None, float | None]:
+def _shift(kept: np.ndarray, sigma2: np.ndarray) -> tuple[float | None, float | None, float | None]:
     """What came back in the last 13 weeks against what factors of the weeks before give, in Mack's variance."""
     before, after = kept[:, :-1], kept[:, 1:]
     known = ~np.isnan(after) & (before > 0)
     week = np.arange(len(kept))[:, None] + np.arange(after.shape[1]) + 1
     lately = known & (week >= len(kept) - WEEKS_OF_QUARTER)
     before, after = np.where(known, before, 0.0), np.where(known, after, 0.0)
-    bases, at_risk = (before * (known & ~lately)).sum(axis=0), (before * lately).sum(axis=0)
-    steady = np.divide((after * ~lately).sum(axis=0), bases, out=np.ones(len(bases)), where=bases > 0)
-    judged = bases > 0
-    expected = (at_risk * (1 - steady))[judged].sum()
-    came = ((before - after) * lately).sum(axis=0)[judged].sum()
-    variance = (sigma2 * (at_risk + np.divide(at_risk**2, bases, out=np.zeros(len(bases)), where=judged)))[judged].sum()
-    if expected <= 0 or variance <= 0:
-        return None, None
-    return float(came / expected - 1), float((came - expected) / np.sqrt(variance))
+    bases, at_risk = (before * ~lately).sum(axis=0), (before * lately).sum(axis=0)
+    judged = (bases > 0) & (at_risk > 0) & (sigma2 > 0)
+    if not judged.any():
+        return None, None, None
+    bases, at_risk = bases[judged], at_risk[judged]
+    expected = at_risk * (1 - (after * ~lately).sum(axis=0)[judged] / bases)
+    came = ((before - after) * lately).sum(axis=0)[judged]
+    variance = sigma2[judged] * (at_risk + at_risk**2 / bases)
+    if expected.sum() <= 0:
+        return None, None, None
+    distance = (came - expected).sum() / np.sqrt(variance.sum())
+    by_age = stats.chi2.sf(((came - expected) ** 2 / variance).sum(), len(expected))
+    return float(came.sum() / expected.sum() - 1), float(2 * stats.norm.sf(abs(distance))), float(by_age)
 
 
 def _silent(back: pd.DataFrame, seen: pd.DataFrame, last_day: pd.Timestamp) -> bool:

@@ -67,13 +67,12 @@ def _reserve(result, language: str) -> list[str]:
     if found.tail_open:
         said.append(_("Goods still come back at the oldest ages seen: the reserve is a lower bound."))
     if found.shifted:
-        more = _(
-            "In the last 13 weeks {share} more came back than earlier weeks lead to expect: more goods, or sooner."
-        )
-        less = _(
-            "In the last 13 weeks {share} less came back than earlier weeks lead to expect: fewer goods, or later."
-        )
-        sentence = more if found.shift > 0 else less
+        sentences = {
+            "more": _("In the last 13 weeks {share} more came back than earlier weeks lead to expect."),
+            "less": _("In the last 13 weeks {share} less came back than earlier weeks lead to expect."),
+            "other_ages": _("In the last 13 weeks goods came back sooner or later after their order than before."),
+        }
+        sentence = sentences[found.shifted]
         sentence += " " + _("The reserve rests on all weeks and may be wrong in either direction.")
         said.append(sentence.format(share=text.percent(abs(found.shift), language)))
     return said

@@ -67,7 +67,7 @@ def trial(orders_a_day: float, way: str, random: np.random.Generator) -> dict:
         "above": above,
         "estimate": found.cents,
         "width": width,
-        "warned": found.shifted,
+        "warned": bool(found.shifted),
     }
 
 

@@ -171,10 +171,20 @@ def test_a_shift_of_what_comes_back_is_said(factor, sign, language):
     cents = given["returns"]["amount_cents"].astype(float).where(~late, given["returns"]["amount_cents"] * factor)
     given["returns"] = given["returns"].assign(amount_cents=cents.round().astype("Int64"))
     found = maturing.maturing(given, NOW, "EUR")
-    assert found.reserve.shifted == bool(sign)
+    assert found.reserve.shifted == {0: "", 1: "more", -1: "less"}[sign]
     assert np.sign(round(found.reserve.shift, 1)) == sign and abs(found.reserve.shift - (factor - 1)) < 0.08
     said = [sentence for sentence in found.findings(language) if "13" in sentence]
     assert len(said) == abs(sign)
+
+
+@pytest.mark.parametrize("language", ["en", "it"])
+def test_goods_that_come_back_later_than_before_are_said(language):
+    given = known(shop())
+    late = given["returns"]["date"] > END - pd.Timedelta(days=84)
+    slow = given["returns"]["date"] + pd.to_timedelta(np.where(late & given["returns"].index % 2, 7, 0), unit="D")
+    found = maturing.maturing(known(given | {"returns": given["returns"].assign(date=slow)}), NOW, "EUR")
+    assert found.reserve.shifted == "other_ages"
+    assert any("13" in sentence for sentence in found.findings(language))
 
 
 @pytest.mark.parametrize(

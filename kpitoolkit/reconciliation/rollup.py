@@ -38,6 +38,8 @@ class RollUp:
     currency: str
     status: str
     missing_units: tuple[str, ...] = ()
+    intercompany_revenue_cents: int = 0
+    intercompany_costs_cents: int = 0
 
     def plot(self, ax=None, language="en"):
         """Draw the roll-up as a waterfall."""
@@ -67,7 +69,32 @@ class RollUp:
             said.append(sentence.format(measure=plots.capitalised(text.label(row["measure"], language)), **amounts))
         if not said:
             said.append(_("The group states no figures of its own to compare with."))
-        return said
+        return said + self._intercompany(language)
+
+    def _intercompany(self, language: str) -> list[str]:
+        """What units sold one another is out of revenue; say whether it is out of their costs, too."""
+        _ = text.translator(language)
+        sold, bought = self.intercompany_revenue_cents, self.intercompany_costs_cents
+        if not sold and not bought:
+            return []
+        amounts = {
+            "sold": text.money(sold, self.currency, language),
+            "bought": text.money(bought, self.currency, language),
+            "apart": text.money(sold - bought, self.currency, language, signed=True),
+        }
+        if not bought:
+            sentence = _(
+                "What units sold one another, {sold}, is out of the group's revenue. No cost posting names the unit it "
+                "was bought from, so the group's costs still hold it and its margin is lower by up to as much."
+            )
+        elif sold == bought:
+            sentence = _("What units sold one another, {sold}, is out of the group's revenue and of its costs.")
+        else:
+            sentence = _(
+                "What units sold one another is out of the group's revenue with {sold} and of its costs with {bought}: "
+                "{apart} was not booked by both sides, or is still in stock."
+            )
+        return [sentence.format(**amounts)]
 
 
 def group_rows(financials: pd.DataFrame, unit_in_data: str = "") -> str:
@@ -119,10 +146,55 @@ def stated_by_group(
     _refuse_other_currencies(rows, group_currency)
     frames = []
     for measure, line in (("revenue", "group_revenue"), ("consolidation", "consolidation")):
-        own = rows[rows["account"].astype(str).isin(accounts[line])]
+        own = rows[rows["account"].astype(str).str.strip().isin(accounts[line])]
         sums = own.groupby("period")["amount_cents"].sum().rename("value").rename_axis("quarter").reset_index()
         frames.append(sums.assign(measure=measure)[columns])
     return pd.concat(frames, ignore_index=True)
+
+
+def costs_between_units(
+    ledger: pd.DataFrame | None, units: Mapping[str, str], accounts: Mapping[str, list[str]] | None = None
+) -> dict[str, dict[tuple[str, str], int]]:
+    """
+    What each unit bought from the others: cents by measure and quarter, in the unit's currency.
+
+    Postings on cost accounts whose ``counterparty_unit`` is another unit of the group. Without that column, or where no
+    cost posting names a unit, there is nothing to eliminate costs by.
+
+    Parameters
+    ----------
+    ledger : DataFrame or None
+        All units' rows.
+    units : mapping
+        Unit to its name in the ledger.
+    accounts : mapping, optional
+
+    Examples
+    --------
+    >>> ledger = pd.DataFrame({"unit": ["a", "a"], "period": "2026Q3", "account": ["5000", "7000"],
+    ...     "amount_cents": pd.array([500, 70], "Int64"), "counterparty_unit": ["b", None]})
+    >>> costs_between_units(ledger, {"a": "a", "b": "b"})
+    {'a': {('cost_of_sales', '2026Q3'): 500}, 'b': {}}
+    """
+    if ledger is None or "counterparty_unit" not in ledger:
+        return {unit: {} for unit in units}
+    accounts = {**parameters.ACCOUNTS, **(accounts or {})}
+    between = ledger[ledger["counterparty_unit"].isin(set(units.values())).to_numpy(dtype=bool)]
+    between = between[(between["counterparty_unit"] != between["unit"]).to_numpy(dtype=bool)]
+    found: dict[str, dict[tuple[str, str], int]] = {}
+    for unit, name in units.items():
+        own = between[(between["unit"] == name).to_numpy(dtype=bool)]
+        account = own["account"].astype("string").str.strip()
+        sums: dict[tuple[str, str], int] = {}
+        for measure, lines in measures.LEDGER_LINES.items():
+            if measure in ("revenue", "intercompany_revenue"):
+                continue
+            chart = {each for line in lines for each in accounts.get(line, [])}
+            of_measure = own[account.isin(chart).to_numpy(dtype=bool)]
+            for period, cents in of_measure.groupby("period")["amount_cents"].sum().items():
+                sums[measure, str(period)] = int(cents)
+        found[unit] = sums
+    return found
 
 
 def _refuse_other_currencies(rows: pd.DataFrame, group_currency: str) -> None:
@@ -167,9 +239,12 @@ def roll_up(
     fx_rates: pd.DataFrame | None = None,
     stated: pd.DataFrame | None = None,
     distinct: pd.DataFrame | None = None,
+    bought: Mapping[str, Mapping[tuple[str, str], int]] | None = None,
 ) -> RollUp:
     """
     Add units up to the group: ``sum(local x rate) - intercompany + consolidation = group``, to the cent.
+
+    Intercompany revenue comes out of revenue; what units bought from one another comes out of costs where it is known.
 
     Parameters
     ----------
@@ -184,6 +259,8 @@ def roll_up(
     distinct : DataFrame, optional
         Measures of customers counted over all units at once; without it, or where a unit is missing, the group has no
         figure for them.
+    bought : mapping, optional
+        As ``costs_between_units`` gives it.
 
     Returns
     -------
@@ -207,22 +284,44 @@ def roll_up(
         unit: in_group_currency(table, fx_rates, group_currency) for unit, table in units.items() if table is not None
     }
     own = {} if stated is None else {(m, q): int(v) for m, q, v in stated[["measure", "quarter", "value"]].to_numpy()}
-    group = _group_values(converted, own)
-    lines = _lines(converted, own, group, quarter, bool(missing))
+    costs = _bought(units, bought or {}, fx_rates, group_currency)
+    group = _group_values(converted, own, costs)
+    lines = _lines(converted, own, group, quarter, bool(missing), costs)
     table = _revenue_bridge(converted, lines, missing, quarter)
     status = "partial" if missing else "ok" if table is not None else "no_figure"
     found = _measures_table(group, None if missing else distinct, group_currency)
     return RollUp(
-        bridges.empty_table() if table is None else table, lines, found, quarter, group_currency, status, missing
+        bridges.empty_table() if table is None else table,
+        lines,
+        found,
+        quarter,
+        group_currency,
+        status,
+        missing,
+        sum(_intercompany(values, quarter) for values in converted.values()),
+        sum(costs.get((measure, quarter), 0) for measure in ("cost_of_sales", "marketing_cost", "operating_expenses")),
     )
 
 
-def _group_values(converted: Mapping, own: Mapping) -> dict[tuple[str, str], int | None]:
+def _bought(units, bought, fx_rates, group_currency) -> dict[tuple[str, str], int]:
+    """What the units that have a result bought from one another, in group currency; none where a rate is missing."""
+    found: dict[tuple[str, str], int] = {}
+    for unit, table in units.items():
+        currency = currency_of(table)
+        for (measure, quarter), cents in bought.get(unit, {}).items() if table is not None else ():
+            rate = money.rate_between(fx_rates, quarter, currency, group_currency, group_currency)
+            if rate is not None:
+                found[measure, quarter] = found.get((measure, quarter), 0) + money.convert(cents, rate)
+    return found
+
+
+def _group_values(converted: Mapping, own: Mapping, costs: Mapping) -> dict[tuple[str, str], int | None]:
     """
     Sums over the units by measure and quarter, revenue without intercompany and with consolidation.
 
     What units sell to each other is one's revenue and another's cost: profit keeps both, so that it lies above revenue
-    less costs by the intercompany revenue, whose cost stands in no account of its own and stays in the costs.
+    less costs by the intercompany revenue, as far as no cost posting names the unit that it was bought from: what is
+    known to be bought between units comes out of the costs.
     """
     keys = dict.fromkeys(key for values in converted.values() for key in values)
     group: dict[tuple[str, str], int | None] = {}
@@ -234,6 +333,7 @@ def _group_values(converted: Mapping, own: Mapping) -> dict[tuple[str, str], int
             parts += [-_intercompany(values, quarter) for values in converted.values()]
         if measure in ("revenue", "revenue_at_last_years_rates", "operating_profit"):
             parts.append(_consolidation(own, quarter))
+        parts.append(-costs.get((measure, quarter), 0))
         group[measure, quarter] = None if any(part is None for part in parts) else sum(parts)
     return group
 
@@ -249,7 +349,7 @@ def _consolidation(own: Mapping, quarter: str) -> int | None:
     return own.get(("consolidation", quarter), None if keeps_books and quarter not in known else 0)
 
 
-def _lines(converted, own, group, quarter, partial) -> pd.DataFrame:
+def _lines(converted, own, group, quarter, partial, costs) -> pd.DataFrame:
     rows = []
     for measure in BOOKED:
         parts = [values.get((measure, quarter)) for values in converted.values()]
@@ -257,9 +357,9 @@ def _lines(converted, own, group, quarter, partial) -> pd.DataFrame:
         unstated = booked is None and measure != "revenue"
         if not parts or unstated or any(part is None for part in [*parts, group.get((measure, quarter))]):
             continue
-        eliminated = (
-            -sum(_intercompany(values, quarter) for values in converted.values()) if measure == "revenue" else 0
-        )
+        eliminated = -costs.get((measure, quarter), 0)
+        if measure == "revenue":
+            eliminated = -sum(_intercompany(values, quarter) for values in converted.values())
         added = _consolidation(own, quarter) if measure == "revenue" else 0
         computed = group[measure, quarter]
         left = None if booked is None or partial else booked - computed

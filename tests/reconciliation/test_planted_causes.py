@@ -6,10 +6,12 @@ import pytest
 from kpitoolkit import parameters, sample, tables
 from kpitoolkit.pages import summary
 from kpitoolkit.reconciliation.claims import claimed_to_booked
+from kpitoolkit.reconciliation.controls import controls
 from kpitoolkit.reconciliation.spend import spend_to_ledger
+from kpitoolkit.sample import governance
 
 CASE = parameters.read_case(parameters.project_root() / "parameters" / "sample-2026Q3")
-NAMES = ["platform_claims", "orders", "returns", "ledger", "fx_rates", "ad_spend", "invoices"]
+NAMES = ["platform_claims", "orders", "returns", "ledger", "fx_rates", "ad_spend", "invoices", "control_totals"]
 QUARTERS = ("2026Q3", "2026Q2")
 PLACES = [(unit, quarter) for unit in sorted(CASE.units) for quarter in QUARTERS]
 LEDGER_TOTALS = {
@@ -141,3 +143,41 @@ def test_a_tampered_ledger_fails(company):
     result = revenue_bridge(company, "b2b", "2026Q3", ledger=ledger)
     assert result.amount("unexplained") == 800_000 and not result.passed
     assert result.unexplained["date"].tolist() == [ledger.loc[line, "date"]]
+
+
+@pytest.fixture(scope="module")
+def falsified(company):
+    """The ledger as `kpitoolkit sample FOLDER --tampered` writes it, and where it was falsified."""
+    whole = pd.concat([frames["ledger"] for frames in company.values()], ignore_index=True)
+    false, where = governance.tampered(whole.rename(columns={"date": "day"}))
+    return false.rename(columns={"day": "date"}), where
+
+
+# By hand: an amount that was changed shows net and in its owner's sum; two that cancel out show by account and day
+# only; a posting in another period is a row fewer, too (the gross of that unit fails without it). b2b was not touched.
+FAILED = {
+    "retail-it": {"net_unexplained", "gross_unexplained", "control_amounts"},
+    "online-eu": {"gross_unexplained"},
+    "retail-uk": {"net_unexplained", "gross_unexplained", "control_rows", "control_amounts"},
+    "b2b": set(),
+}
+
+
+@pytest.mark.parametrize("unit", sorted(FAILED))
+def test_a_falsified_ledger_blocks_the_sign_off_where_it_was_falsified(company, falsified, unit):
+    ledger, where = falsified
+    own = ledger[ledger["unit"] == unit].reset_index(drop=True)
+    result = revenue_bridge(company, unit, "2026Q3", ledger=own)
+    frames = {name: frame for name, frame in company[unit].items() if name != "control_totals"} | {"ledger": own}
+    held = controls(frames, company[unit]["control_totals"], "2026Q3", CASE.units[unit].currency)
+    failed = {check for checks in (result.checks, held.checks) for check in checks["check"][~checks["passed"]]}
+    assert failed == FAILED[unit]
+    assert result.passed == (not FAILED[unit] - {"control_rows", "control_amounts"})
+    mine = where[where["unit"] == unit]
+    if len(mine):  # the falsified days stand among the differences, with their accounts
+        days = set(own.set_index("line").loc[mine["line"], "date"])
+        located = result.unexplained[result.unexplained["account"].isin(set(mine["account"]))]
+        assert days <= set(located["date"])
+        said = " ".join(result.findings("en") + held.findings("en"))
+        assert "Not ready for sign-off" in said
+        assert ("General ledger:" in said) == ("control_amounts" in FAILED[unit])

@@ -197,3 +197,22 @@ def test_logarithmic_means_close_too(before, after):
 def test_logarithmic_means_need_positive_inputs():
     assert lmdi("a * b", {"a": 0, "b": 1}, {"a": 1, "b": 1}) is None
     assert bridge("a * b", {"a": 0, "b": 1}, {"a": 1, "b": 1}).sensitivity is None
+
+
+def test_the_largest_step_is_the_largest_whatever_its_sign():
+    result = bridge("a - b", {"a": 10_00, "b": 1_00}, {"a": 15_00, "b": 31_00}, "money")
+    assert result.findings("en") == ["From €9 to −€16: −€25.", "Largest step: b, −€30."]
+
+
+@pytest.mark.parametrize(("formula", "units"), [("a / b", ["money", "count"]), ("c + a / b", ["number", "number"])])
+def test_the_parts_of_a_ratio_without_a_value_have_units_where_they_are_known(formula, units):
+    result = bridge(formula, {"a": 5_00, "b": 0, "c": 1}, {"a": 6_00, "b": 2, "c": 1}, "money_per_unit")
+    assert [part.value_unit for part in result.parts] == units
+
+
+def test_changes_of_a_share_are_said_in_points():
+    result = bridge("a / b", {"a": 20, "b": 100}, {"a": 27, "b": 90}, "share")
+    said = result.findings("en")
+    assert said[0] == "From 20.0% to 30.0%: +10.0 points." and said[1] == "Largest step: a, +7.4 points."
+    assert said[2].endswith("no step differs by more than 0.01 points.")
+    assert result.findings("it")[0] == "Da 20,0% a 30,0%: +10,0 punti."

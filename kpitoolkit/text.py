@@ -7,6 +7,7 @@ as they are. Numbers and dates are formatted by Babel.
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from functools import cache
 from gettext import GNUTranslations
 from io import BytesIO
@@ -151,7 +152,19 @@ def money(cents: int | None, currency: str, language: str, decimals: int = 0, si
     """
     if is_missing(cents):
         return no_figure(language)
-    return _with_currency(number(int(cents) / 100, language, decimals, signed), "", currency, language)
+    return _with_currency(number(in_units(cents), language, decimals, signed), "", currency, language)
+
+
+def in_units(cents: int) -> float | Decimal:
+    """Return cents in units of their currency; from 2^53 on, where a float no longer holds each cent, as a decimal.
+
+    Examples
+    --------
+    >>> in_units(1250), in_units(2**53 + 1)
+    (12.5, Decimal('90071992547409.93'))
+    """
+    whole = int(cents)
+    return whole / 100 if abs(whole) < 2**53 else Decimal(whole) / 100
 
 
 def compact_money(

@@ -46,3 +46,10 @@ def test_signs_and_rounding():
 def test_unknown_language_is_refused():
     with pytest.raises(ToolkitError, match="language 'fr' is not available"):
         text.translator("fr")
+
+
+def test_money_beyond_what_a_float_holds_is_written_to_the_cent():
+    cents = 2**53 + 1
+    assert text.money(cents, "EUR", "en", 2) == "€90,071,992,547,409.93"
+    assert text.money(-cents, "EUR", "it", 2).replace(chr(160), " ") == "−90.071.992.547.409,93 €"
+    assert text.money(cents, "EUR", "en") == "€90,071,992,547,410"

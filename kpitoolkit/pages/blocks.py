@@ -167,7 +167,7 @@ def _cell(value, value_format: str, language: str, currency: str, currency_in_he
     if isinstance(value, bool) or str(type(value).__name__) in {"bool_", "bool"}:
         return text.label("yes" if value else "no", language)
     if currency_in_heading:
-        return text.number(int(value) / 100, language, decimals=int(value_format.removeprefix("money") or 0))
+        return text.number(text.in_units(value), language, decimals=int(value_format.removeprefix("money") or 0))
     return plots.figure_text(value, value_format, language, currency)
 
 

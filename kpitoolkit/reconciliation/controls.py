@@ -97,11 +97,11 @@ class Controls:
                 "stated": text.number(row["rows_stated"], language),
                 "amount": text.money(row["difference_cents"], self.currency, language, decimals=2, signed=True),
             }
-            sentence = _("{table}: {read} rows were read where {owner} counted {stated}.")
+            sentence = _("{table}: rows read: {read}; counted by {owner}: {stated}.")
             if not text.is_missing(row["difference_cents"]):
                 sentence = _(
-                    "{table}: {read} rows were read where {owner} counted {stated}; what was read differs by {amount} "
-                    "from what was stated."
+                    "{table}: rows read: {read}; counted by {owner}: {stated}. What was read differs by {amount} from "
+                    "what was stated."
                 )
             said.append(sentence.format(**words))
         missing = self.table[(self.table["status"] == "not_examined").to_numpy(dtype=bool)]

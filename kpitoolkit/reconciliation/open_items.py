@@ -40,8 +40,8 @@ class OpenItems:
     The open items of one unit at the end of a quarter.
 
     ``table``: `item_id, bridge, step, amount_cents, step_cents, opened, age_quarters, cause, owner, evidence, status`.
-    The status is ``open``, ``closed`` (in this quarter), or what is wrong: ``not_shown`` (the step shows less, or the
-    other sign), ``not_examined``, ``unknown_step``, ``vanished`` (in last quarter's register only), ``changed``.
+    The status is ``outstanding``, ``closed`` (in this quarter), or what is wrong: ``not_shown`` (the step shows less,
+    or the other sign), ``not_examined``, ``unknown_step``, ``vanished`` (in last quarter's register only), ``changed``.
     """
 
     table: pd.DataFrame
@@ -100,7 +100,7 @@ class OpenItems:
         _, said = text.translator(language), []
         for (_bridge, step), items in self.still_open.groupby(["bridge", "step"]):
             whole, shown = books.total(items["amount_cents"]), items["step_cents"].iloc[0]
-            if (items["status"] == "open").all() and abs(whole) > abs(shown):
+            if (items["status"] == "outstanding").all() and abs(whole) > abs(shown):
                 sentence = _("The open items on '{step}' come to {amount} together, more than the {shown} it shows.")
                 written = {"amount": self._money(whole, language), "shown": self._money(shown, language)}
                 said.append(sentence.format(step=text.label(step, language), **written))
@@ -213,7 +213,7 @@ def _step(bridge, step: str, amount: int) -> tuple[int | None, str]:
     if step == "unexplained":
         apart = bridge.unexplained["difference_cents"]
         shown = books.total(apart[(apart > 0 if amount > 0 else apart < 0).to_numpy(dtype=bool)])
-    return shown, "open" if shown * amount >= 0 and abs(shown) >= abs(amount) else "not_shown"
+    return shown, "outstanding" if shown * amount >= 0 and abs(shown) >= abs(amount) else "not_shown"
 
 
 def _quarters_apart(first: str, last: str) -> int:

@@ -49,8 +49,8 @@ def test_each_item_against_the_step_it_belongs_to():
         ("O9", "2026Q4", "claims", "cut_off_out", -10, None),
     )
     assert statuses(result) == {
-        "O1": "open", "O2": "not_shown", "O3": "not_shown", "O4": "open", "O5": "not_examined", "O6": "unknown_step",
-        "O7": "closed",
+        "O1": "outstanding", "O2": "not_shown", "O3": "not_shown", "O4": "outstanding", "O5": "not_examined",
+        "O6": "unknown_step", "O7": "closed",
     }  # fmt: skip
     assert result.table["age_quarters"].tolist() == [0, 1, 2, 4, 0, 0, 2]
     assert result.table["step_cents"].tolist()[:4] == [-3000, -3000, 0, 320]
@@ -82,7 +82,7 @@ def test_errors_of_the_other_sign_clear_no_item():
     bridge = claimed_to_booked(claims, orders, returns, ledger, *rest)
     rows = [(f"O{c}", "2026Q3", "claims", "unexplained", c, None) for c in (9000, -9000, 9001)]
     result = open_items(register(*rows), {"claims": bridge}, "2026Q3", "EUR")
-    assert statuses(result) == {"O9000": "open", "O-9000": "open", "O9001": "not_shown"}
+    assert statuses(result) == {"O9000": "outstanding", "O-9000": "outstanding", "O9001": "not_shown"}
     assert result.unexplained == {"claims": 0}
 
 
@@ -100,14 +100,14 @@ def test_the_register_is_carried_from_quarter_to_quarter():
     closed = ("O1", "2026Q2", "claims", "returns", -100, "2026Q3")
     reduced = ("O2", "2026Q2", "claims", "returns", -60, None)
     now = found(rows[0], closed, reduced, previous=last)
-    assert statuses(now) == {"O0": "open", "O1": "closed", "O2": "changed", "O3": "vanished"}
+    assert statuses(now) == {"O0": "outstanding", "O1": "closed", "O2": "changed", "O3": "vanished"}
     [check] = now.checks.to_dict("records")
     assert (check["check"], check["value_cents"], check["passed"]) == ("open_items_carried", 100, False)
     assert any(sentence.startswith("O3: open with −€1.00 last quarter") for sentence in now.findings("en"))
     assert found(rows[0], closed, reduced, rows[3], previous=last).checks["passed"].all()
     # What vanished is said once, and a closed item is not missed a quarter later.
     later = open_items(register(rows[0], reduced), {"claims": CLAIMS}, "2026Q4", "EUR", previous=now.table)
-    assert statuses(later) == {"O0": "open", "O2": "open"}
+    assert statuses(later) == {"O0": "outstanding", "O2": "outstanding"}
 
 
 @pytest.mark.parametrize("none", [None, register()])
@@ -134,5 +134,5 @@ def test_the_sample_companys_items_stand_in_their_steps():
         stated.currency, stated.platforms_including_vat,
     )  # fmt: skip
     items = open_items(given["open_items"], {"claims": claimed, "spend": spent}, "2026Q3", "EUR")
-    assert set(items.table["bridge"]) == {"claims", "spend"} and set(items.table["status"]) == {"open"}
+    assert set(items.table["bridge"]) == {"claims", "spend"} and set(items.table["status"]) == {"outstanding"}
     assert items.unexplained == {"claims": 32_000, "spend": 0}

@@ -156,6 +156,7 @@ class Parameters(BaseModel):
     accounts: Annotated[dict[str, list[str]], AfterValidator(_all_lines)] = Field(
         default_factory=lambda: {line: list(accounts) for line, accounts in ACCOUNTS.items()}
     )
+    perimeter: dict[str, tuple[Quarter | None, Quarter | None]] = Field(default_factory=dict)
     reclassification: Reclassification | None = None
     approvers: Annotated[dict[str, list[str]], AfterValidator(_approving_roles)] = Field(
         default_factory=lambda: {"cfo": []}

@@ -10,7 +10,10 @@ from kpitoolkit import pages, tables, text
 from kpitoolkit.parameters import quarter_bounds
 from kpitoolkit.reconciliation import measures
 
-_LEDGER_BRIDGES = ("returns", "invoices", "targets", "lift_tests")
+_LEDGER_BRIDGES = (
+    *("returns", "invoices", "targets", "lift_tests"),
+    *("controls", "promises", "open_items", "control_totals"),
+)
 _TIMES = {
     **{"orders": "time", "platform_claims": "conversion_time", "customers": "first_order_date", "leads": "created"},
     **{"web_sessions": "week_end", "kpi_series": "week_end", "lift_tests": "first_day"},

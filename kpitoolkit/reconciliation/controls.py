@@ -54,6 +54,11 @@ class Controls:
     without_control: tuple[str, ...]
 
     @property
+    def formats(self) -> dict[str, str]:
+        """How the table is written: owners in their own words, money to the cent."""
+        return {"owner": "text"} | {name: "money2" for name in COLUMNS if name.endswith("_cents")}
+
+    @property
     def checks(self) -> pd.DataFrame:
         """Two checks: differences in rows (their number) and in cents, whatever their sign, over all tables."""
         rows = []

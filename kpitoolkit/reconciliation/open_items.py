@@ -56,6 +56,12 @@ class OpenItems:
         return self.table[~self.table["status"].isin(["closed", "vanished"]).to_numpy(dtype=bool)]
 
     @property
+    def formats(self) -> dict[str, str]:
+        """How the table is written: what people wrote in their own words, money to the cent."""
+        words = dict.fromkeys(("item_id", "cause", "owner", "evidence"), "text")
+        return words | {name: "money2" for name in COLUMNS if name.endswith("_cents")}
+
+    @property
     def checks(self) -> pd.DataFrame:
         """One check: no item that was open last quarter may leave the register without being closed."""
         lost = (self.table["status"] == "vanished").to_numpy(dtype=bool)

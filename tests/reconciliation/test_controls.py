@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from claims_by_hand import by_hand
 
-from kpitoolkit import parameters, tables
+from kpitoolkit import pages, parameters, tables
 from kpitoolkit.errors import Faults
 from kpitoolkit.reconciliation.controls import AMOUNTS, controls
 
@@ -84,6 +84,12 @@ def test_days_are_the_units_own():
     stated = totals(platform_claims=(12, 187500 + 50000))
     found = controls(given, stated, "2026Q3", "EUR", "Europe/Rome").table.set_index("table")
     assert found.loc["platform_claims", "status"] == "agrees"
+
+
+def test_the_table_is_written_to_the_cent_and_owners_in_their_own_words():
+    found = controls(tables_by_hand(), totals(returns=(1, 3001)), "2026Q3", "EUR")
+    written = pages.table(found.table, "en", found.formats).plain
+    assert "owner of platform_claims" in written and "30.01" in written and "−0.01" in written
 
 
 @pytest.mark.parametrize("language", ["en", "it"])

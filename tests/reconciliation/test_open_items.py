@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from claims_by_hand import amounts, by_hand
 
-from kpitoolkit import parameters, tables
+from kpitoolkit import pages, parameters, tables
 from kpitoolkit.reconciliation import ledger as books
 from kpitoolkit.reconciliation.claims import claimed_to_booked
 from kpitoolkit.reconciliation.open_items import open_items
@@ -114,6 +114,12 @@ def test_the_register_is_carried_from_quarter_to_quarter():
 def test_without_a_register_nothing_is_open(none):
     result = open_items(none, {"claims": CLAIMS}, "2026Q3", "EUR")
     assert result.table.empty and result.findings("en") == ["No item is open."] and result.checks["passed"].all()
+
+
+def test_the_table_is_written_to_the_cent_and_causes_in_their_own_words():
+    result = found(("O_1", "2026Q3", "claims", "unexplained", 319, None))
+    written = pages.table(result.table, "en", result.formats).plain
+    assert "O_1" in written and "3.19" in written and "3.20" in written
 
 
 @pytest.mark.parametrize("language", ["en", "it"])

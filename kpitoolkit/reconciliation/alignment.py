@@ -132,8 +132,10 @@ class Alignment:
             return [_("No targets are stated: whether they fit together is not examined.")]
         said = []
         for row in self.table[self.table["targets"] == "does_not"].to_dict("records"):
-            sentence = _(
-                "The targets do not fit together: {kpi} is to reach {target}, the others make it {recombined}."
+            sentence = (
+                _("The units' targets do not make the group's: {kpi} is to reach {target}, they make it {recombined}.")
+                if self.of_group
+                else _("The targets do not fit together: {kpi} is to reach {target}, the others make it {recombined}.")
             )
             said.append(self._written(sentence, row, language))
         for row in self.table[self.table["targets"] == "needs_residual"].to_dict("records"):

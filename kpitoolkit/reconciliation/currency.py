@@ -100,8 +100,14 @@ class PeriodBridge:
         ]
         said.append(_("Of which {parts}.").format(parts="; ".join(parts)) if parts else _("Nothing moved."))
         if self.growth_constant_currency is not None:
-            sentence = _(
-                "Units in the group at both ends: {growth} in {currency}, {constant} at the earlier quarter's rates."
+            alone = (self.units["rate_before"] == self.units["rate_after"]).all()
+            sentence = (
+                _("Units in the group at both ends: {growth}.")
+                if alone
+                else _(
+                    "Units in the group at both ends: {growth} in {currency}, "
+                    "{constant} at the earlier quarter's rates."
+                )
             )
             shares = {"growth": self.growth, "constant": self.growth_constant_currency}
             written = {name: text.percent(share, language, signed=True) for name, share in shares.items()}

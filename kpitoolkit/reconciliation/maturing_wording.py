@@ -120,7 +120,9 @@ def _provision(result, language: str) -> list[str]:
 
 def _others(result, language: str) -> list[str]:
     _ = text.translator(language)
-    said = [_("Cancellations still to come: not examined, because orders do not state the day of a cancellation.")]
+    examined = result.reserve.status != "not_examined"
+    undated = _("Cancellations still to come: not examined, because orders do not state the day of a cancellation.")
+    said = [undated] if examined else []
     row = result.table[result.table["component"] == "late_conversions"].iloc[0]
     if row["status"] == "ok":
         sentence = _(

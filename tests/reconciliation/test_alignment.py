@@ -207,6 +207,8 @@ def test_findings_say_which_targets_do_not_fit():
         TREE, CARD, NOW, "EUR", {"revenue": target_tree.Verdict("does_not", 1.0, 2.0)}, of_group=True
     )
     assert any("before intercompany" in sentence for sentence in group.findings("en"))
+    assert any("units' targets do not make the group's" in sentence for sentence in group.findings("en"))
+    assert "units' targets" not in said
 
 
 def test_there_is_no_single_score():

@@ -166,7 +166,8 @@ def intervals(
     names = [canvas.capitalised(canvas.wrapped(text.label(str(name), language))) for name in frame[label]]
     data = pd.DataFrame({key: canvas.floats(frame[column]) for key, column in [("v", value), ("l", low), ("h", high)]})
     with canvas.style():
-        ax = canvas.axes(ax, 0.22 * max(1, len(frame)) + (0.82 if behind else 0.65))
+        pitch = 0.31 if any("\n" in name for name in names) else 0.22  # two lines take more room
+        ax = canvas.axes(ax, pitch * max(1, len(frame)) + (0.82 if behind else 0.65))
         beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center_baseline"}
         written = [canvas.figure_text(v, value_format, language, currency) for v in data["v"]]
         figures = [

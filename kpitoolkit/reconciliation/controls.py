@@ -87,7 +87,7 @@ class Controls:
         _ = text.translator(language)
         if self.table.empty:
             return [
-                _("No control totals: no owner has said how many rows and what sum to expect. State control_totals.")
+                _("No control totals: no owner has said how many rows and what sum to expect.")
             ]
         said = []
         agreed = self.table[(self.table["status"] == "agrees").to_numpy(dtype=bool)]

@@ -31,22 +31,22 @@ COLUMNS = [
 _TEXTS = ("kpi", "company_kpi", "class", "reason", "frequency", "step_unit", "natural_unit", "same_as")
 _FLAGS = ("arithmetic_part", "common_ground")
 
-QUESTIONS = ("enough", "ahead", "leads", "small", "follows", "placebo", "as_declared", "forecasts")
+QUESTIONS = ("enough", "ahead", "leads_in_time", "small", "follows", "placebo", "as_declared", "forecasts")
 """What the decision table asks, in its columns' order."""
 
 DECISIONS: tuple[tuple[Mapping[str, str], str, str], ...] = (
     ({"enough": "no"}, "insufficient_data", ""),
     ({"enough": "copy"}, "unproven", "same_figures"),
-    ({"leads": "yes", "small": "yes"}, "vanity", "leads_too_little"),
-    ({"leads": "yes", "ahead": "no"}, "unproven", "same_period"),
-    ({"leads": "yes", "as_declared": "no"}, "unproven", "opposite_sign"),
-    ({"leads": "yes", "follows": "yes"}, "unproven", "each_follows_the_other"),
-    ({"leads": "yes", "placebo": "yes"}, "unproven", "future_predicts"),
-    ({"leads": "yes", "forecasts": "no"}, "unproven", "no_better_forecast"),
-    ({"leads": "yes"}, "driver", "leads"),
-    ({"leads": "no", "follows": "yes"}, "echo", "follows"),
-    ({"leads": "no", "small": "yes"}, "vanity", "smaller_than_margin"),
-    ({"leads": "no"}, "unproven", "not_seen"),
+    ({"leads_in_time": "yes", "small": "yes"}, "vanity", "leads_too_little"),
+    ({"leads_in_time": "yes", "ahead": "no"}, "unproven", "same_period"),
+    ({"leads_in_time": "yes", "as_declared": "no"}, "unproven", "opposite_sign"),
+    ({"leads_in_time": "yes", "follows": "yes"}, "unproven", "each_follows_the_other"),
+    ({"leads_in_time": "yes", "placebo": "yes"}, "unproven", "future_predicts"),
+    ({"leads_in_time": "yes", "forecasts": "no"}, "unproven", "no_better_forecast"),
+    ({"leads_in_time": "yes"}, "driver", "leads_in_time"),
+    ({"leads_in_time": "no", "follows": "yes"}, "echo", "follows"),
+    ({"leads_in_time": "no", "small": "yes"}, "vanity", "smaller_than_margin"),
+    ({"leads_in_time": "no"}, "unproven", "not_seen"),
 )
 """Conditions, class, reason: the first row whose conditions all hold decides; a question that a row leaves out may have
 any answer. The page prints this table, and the class is read from it."""
@@ -61,7 +61,7 @@ def decide(answers: Mapping[str, str]) -> tuple[str, str]:
 
     Examples
     --------
-    >>> decide({"enough": "yes", "ahead": "yes", "leads": "no", "small": "yes", "follows": "no"})
+    >>> decide({"enough": "yes", "ahead": "yes", "leads_in_time": "no", "small": "yes", "follows": "no"})
     ('vanity', 'smaller_than_margin')
     """
     for conditions, found, reason in DECISIONS:
@@ -341,7 +341,7 @@ def answers(row: Mapping) -> dict[str, str]:
     return {
         "enough": row["answer"],
         "ahead": says(row["answer"] == "yes" and row["lag"] > 0),
-        "leads": says(row["q"] <= FALSE_DISCOVERIES),
+        "leads_in_time": says(row["q"] <= FALSE_DISCOVERIES),
         "small": says(row["equivalence_p"] < ALPHA and not wide),
         "follows": says(row["reverse_q"] <= GUARD),
         "placebo": says(row["placebo_q"] <= GUARD),

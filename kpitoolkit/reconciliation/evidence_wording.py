@@ -31,6 +31,7 @@ def p_text(p_value: float, language: str, letter: str = "") -> str:
 
 def shown(result, language: str) -> pd.DataFrame:
     """The table for the page: names, class, reason, effect with interval, q, and what else decided."""
+    _ = text.translator(language)
     rows = result.table
     frame = pd.DataFrame(
         {
@@ -42,21 +43,22 @@ def shown(result, language: str) -> pd.DataFrame:
             "periods": rows["periods"],
         }
     )
-    for column in ("effect", "low", "high", "margin", "smallest_effect"):
-        frame[column] = rows[column]
+    frame["effect"] = rows["effect"]
+    frame["interval_90"] = [
+        None if text.is_missing(row.low) else _("{low} to {high}").format(**_ends(row, language))
+        for row in rows.itertuples()
+    ]
+    frame["margin"] = rows["margin"]
     for column in ("q", "reverse_q", "placebo_q"):
         frame[column] = [None if text.is_missing(q) else p_text(q, language) for q in rows[column]]
-    frame["out_of_sample"] = rows["out_of_sample"]
-    frame["arithmetic_part"] = rows["arithmetic_part"].map({True: "yes", False: "no"})
     return frame
 
 
 FORMATS = {
-    **dict.fromkeys(("kpi", "company_kpi", "declared_lag", "q", "reverse_q", "placebo_q"), "text"),
-    **dict.fromkeys(("class", "reason", "arithmetic_part"), "label"),
-    **dict.fromkeys(("effect", "low", "high", "margin", "smallest_effect"), "number2"),
+    **dict.fromkeys(("kpi", "company_kpi", "declared_lag", "interval_90", "q", "reverse_q", "placebo_q"), "text"),
+    **dict.fromkeys(("class", "reason"), "label"),
+    **dict.fromkeys(("effect", "margin"), "number2"),
     "periods": "number0",
-    "out_of_sample": "percent",
 }
 """How `shown` is written."""
 
@@ -211,6 +213,10 @@ def _listed(result, rows: pd.DataFrame, language: str, sentence: str, **values: 
 
 def _name(result, kpi: str, language: str) -> str:
     return result.names[kpi][language] if kpi in result.names else text.label(kpi, language)
+
+
+def _ends(row, language: str) -> dict[str, str]:
+    return {end: text.number(float(getattr(row, end)), language, 2) for end in ("low", "high")}
 
 
 def _lag(row, language: str) -> str:

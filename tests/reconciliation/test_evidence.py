@@ -51,7 +51,7 @@ def class_of(result, kpi):
 
 
 def test_what_leads_is_a_driver_what_follows_an_echo_and_nulls_are_neither(result):
-    assert class_of(result, "leads") == ["driver", "leads"]
+    assert class_of(result, "leads") == ["driver", "leads_in_time"]
     assert class_of(result, "follows") == ["echo", "follows"]
     for null in ("null_a", "null_b", "null_c"):
         assert class_of(result, null)[0] in ("unproven", "vanity")
@@ -97,10 +97,10 @@ def test_every_combination_of_answers_has_one_class_and_vanity_needs_its_test():
         if found == "vanity":
             assert given["small"] == "yes" and enough == "yes"
         if found == "driver":
-            wanted = {"leads": "yes", "ahead": "yes", "follows": "no", "placebo": "no", "small": "no"}
+            wanted = {"leads_in_time": "yes", "ahead": "yes", "follows": "no", "placebo": "no", "small": "no"}
             assert given | wanted == given
         if found == "echo":
-            assert given["follows"] == "yes" and given["leads"] == "no"
+            assert given["follows"] == "yes" and given["leads_in_time"] == "no"
 
 
 def test_the_same_period_has_no_direction_and_the_declared_sign_binds(company):

@@ -328,12 +328,14 @@ def choose(asked):
 
 
 def written(path, lines, section):
-    """Put lines into a section of a file; the other sections of `SECTIONS` stay, and all stand in their order."""
+    """Put lines into a section of a file; the other sections of `SECTIONS` stay, in their order, and what follows them."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     found = dict(re.findall(r"<!-- begin (.*?) -->\n(.*?)\n<!-- end -->", text, re.DOTALL)) | {
         section: "\n".join(lines)
     }
+    after = text.rpartition("<!-- end -->")[2].strip("\n")
     blocks = [f"<!-- begin {name} -->\n{found[name]}\n<!-- end -->" for name in SECTIONS if name in found]
+    blocks += [after] if after else []
     path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 
 

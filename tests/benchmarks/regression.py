@@ -328,7 +328,7 @@ def choose(asked):
 
 
 def written(path, lines, section):
-    """Put lines into a section of a file; the other sections of `SECTIONS` stay, in their order, and what follows them."""
+    """Put lines into a section of a file; the others of `SECTIONS` stay in order, and what follows them."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     found = dict(re.findall(r"<!-- begin (.*?) -->\n(.*?)\n<!-- end -->", text, re.DOTALL)) | {
         section: "\n".join(lines)

@@ -367,3 +367,17 @@ def test_decompositions_of_the_shipped_catalogue_hold_on_made_up_figures():
     values["operating_profit"] += 1
     with pytest.raises(errors.ToolkitError, match="operating_profit, decomposition by_line"):
         catalogue.check_decompositions(shipped, values)
+
+
+@pytest.mark.parametrize(("factor", "held"), [("1.0000000001", True), ("1.00000001", False)])
+def test_a_decomposition_equals_its_formula_to_the_ninth_digit(factor, held):
+    kpi = entry(decompositions={"by_line": f"{factor} * marketing_cost / new_customers"})
+    values = {"marketing_cost": 1_000_00, "new_customers": 7}
+    with contextlib.nullcontext() if held else pytest.raises(errors.Faults, match="by_line: gives"):
+        catalogue.check_decompositions(check(kpi), values)
+
+
+@pytest.mark.parametrize(("cost", "status"), [(1, "ok"), (0, "not_meaningful"), (-1, "not_meaningful")])
+def test_what_must_be_positive_may_not_be_zero_even_where_nothing_is_divided_by_it(cost, status):
+    kpi = check(entry(positive=["marketing_cost"])).kpis[0]
+    assert kpi.value("finance", {"marketing_cost": cost, "new_customers": 5})[1] == status

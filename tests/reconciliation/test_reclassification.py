@@ -86,3 +86,10 @@ def test_a_step_is_called_moved_below_the_margin_only_where_nothing_else_explain
     assert moved == ["basis_2014-2018", "moved_to_cost_of_sales", "moved_below_contribution_margin", "basis_2018Q4"]
     restated = compared(with_change(financials, net_income=1000_00)).bridges["2018Q1"].table["step"].tolist()
     assert restated[2] == "contribution_margin"
+
+
+def test_rounded_figures_of_a_letter_do_not_hide_the_total_that_the_filing_prints(financials):
+    letter = financials[new_rows(financials)].head(1).assign(rounded=True, filing="a letter")
+    letter["net_income_cents"] = 290_000_000_00
+    found = compared(pd.concat([financials, letter], ignore_index=True))
+    assert found.table["line"].iloc[-1] == "net_income" and set(found.table["kind"]) == {"reclassification"}

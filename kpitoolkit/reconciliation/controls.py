@@ -86,9 +86,7 @@ class Controls:
         """Say which sources agree with their owners, which differ and by how much, and which nobody vouches for."""
         _ = text.translator(language)
         if self.table.empty:
-            return [
-                _("No control totals: no owner has said how many rows and what sum to expect.")
-            ]
+            return [_("No control totals: no owner has said how many rows and what sum to expect.")]
         said = []
         agreed = self.table[(self.table["status"] == "agrees").to_numpy(dtype=bool)]
         if len(agreed):

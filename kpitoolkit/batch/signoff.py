@@ -206,7 +206,7 @@ def _state(run: Run, unit: str, book: Register, keys: Keys, facts: Mapping | Non
     changed = (Change("input", unit),) if gone else tuple(standing.changes(signed, now))
     made = {change.name for change in changed if change.kind == "output"}
     days = [entry.finished for entry in run.of(unit) if made & set(entry.outputs) and entry.finished]
-    since = max(days, default="") if days and max(days) > last.time.astimezone(UTC).isoformat() else ""
+    since = max(days, default="") if days and max(days) >= last.time.astimezone(UTC).isoformat() else ""
     moved = tuple(standing.restated(signed.figures, now.figures))
     return State(unit, "void", last=last, changes=changed, since=since, restated=moved, refused=tuple(bad))
 

@@ -16,8 +16,10 @@ _LEDGER_BRIDGES = (
 )
 _TIMES = {
     **{"orders": "time", "platform_claims": "conversion_time", "customers": "first_order_date", "leads": "created"},
-    **{"web_sessions": "week_end", "kpi_series": "week_end", "lift_tests": "first_day"},
+    **{"web_sessions": "week_end", "kpi_series": "week_end", "lift_tests": "first_day", "controls": "week_end"},
 }
+
+_QUARTERS = {"open_items": "opened"}
 
 
 def tables_to_read(declared: Iterable[str]) -> list[str]:
@@ -49,10 +51,11 @@ def arrival(given: Mapping[str, pd.DataFrame], quarter: str) -> pd.DataFrame:
     """
     rows = []
     for name, frame in given.items():
-        if "quarter" in frame:
-            bounds = {then: quarter_bounds(then) for then in frame["quarter"].unique()}
-            first, last = (frame["quarter"].map({q: b[end] for q, b in bounds.items()}) for end in (0, 1))
-            inside = frame["quarter"] == quarter
+        by_quarter = _QUARTERS.get(name, "quarter")
+        if by_quarter in frame:
+            bounds = {then: quarter_bounds(then) for then in frame[by_quarter].unique()}
+            first, last = (frame[by_quarter].map({q: b[end] for q, b in bounds.items()}) for end in (0, 1))
+            inside = frame[by_quarter] == quarter
         else:
             first = last = frame[_TIMES.get(name, "date")]
             start, end = quarter_bounds(quarter)

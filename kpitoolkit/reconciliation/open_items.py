@@ -142,7 +142,9 @@ def open_items(
     Hold the register of open items against the steps of this quarter's bridges.
 
     An item counts from the quarter in which it was opened to the one before it is closed; in the quarter of its closing
-    it is listed as closed. Its age is the number of quarters since it was opened.
+    it is listed as closed. Its age is the number of quarters since it was opened. What last quarter's table still had
+    open never goes in silence: closed with an earlier quarter's date it is listed as closed, moved to a later quarter
+    it has vanished.
 
     Parameters
     ----------
@@ -177,12 +179,13 @@ def open_items(
     for item in [] if register is None else register.sort_values("item_id").to_dict("records"):
         closed = item.get("closed")
         closed = None if text.is_missing(closed) else str(closed)
-        known.add(item["item_id"])
-        if item["opened"] > quarter or (closed is not None and closed < quarter):
-            continue
-        shown, status = _step(bridges.get(item["bridge"]), item["step"], int(item["amount_cents"]))
         before = last.get(item["item_id"])
-        if closed == quarter:
+        ended = closed is not None and closed <= quarter
+        if item["opened"] > quarter or (ended and closed < quarter and before is None):
+            continue
+        known.add(item["item_id"])
+        shown, status = _step(bridges.get(item["bridge"]), item["step"], int(item["amount_cents"]))
+        if ended:
             status = "closed"
         elif before is not None and int(before["amount_cents"]) != int(item["amount_cents"]):
             status = "changed"

@@ -110,6 +110,20 @@ def test_the_register_is_carried_from_quarter_to_quarter():
     assert statuses(later) == {"O0": "outstanding", "O2": "outstanding"}
 
 
+def test_an_item_does_not_leave_by_its_dates():
+    """Open in last quarter's table, then closed with an earlier date, or moved to a later quarter."""
+    rows = [(f"O{i}", "2026Q1", "claims", "returns", -100, None) for i in range(3)]
+    last = open_items(register(*rows), {"claims": CLAIMS}, "2026Q2", "EUR").table
+    before = ("O0", "2026Q1", "claims", "returns", -100, "2026Q1")
+    late = ("O1", "2026Q1", "claims", "returns", -100, "2026Q2")
+    moved = ("O2", "2026Q4", "claims", "returns", -100, None)
+    now = found(before, late, moved, previous=last)
+    assert statuses(now) == {"O0": "closed", "O1": "closed", "O2": "vanished"}
+    assert now.checks["passed"].tolist() == [False]
+    assert "Closed in this quarter: O0, O1." in now.findings("en")
+    assert statuses(found(before, late, moved)) == {}
+
+
 @pytest.mark.parametrize("none", [None, register()])
 def test_without_a_register_nothing_is_open(none):
     result = open_items(none, {"claims": CLAIMS}, "2026Q3", "EUR")

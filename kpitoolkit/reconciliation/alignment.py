@@ -41,7 +41,8 @@ class Alignment:
     ----------
     table : DataFrame
         ``kpi, owner, direction`` (1: more is better); ``finance, marketing, gap`` (finance less marketing; money in
-        cents), ``gap_share`` (of finance), ``materiality, definition`` (``one_definition``: stated once, on one basis;
+        cents), ``gap_share`` (of finance; infinite where that is zero), ``materiality, definition``
+        (``one_definition``: stated once, on one basis;
         ``within_materiality``, ``beyond_materiality``, ``no_figure``); ``moves`` (whether both bases moved the same
         way on last year); ``target, recombined`` (what the other targets make of it), ``residual_needed,
         residual_actual, targets`` (see ``target_tree.Verdict``), ``missing`` (measures without a target); ``evidence``
@@ -61,7 +62,7 @@ class Alignment:
         frame = pd.DataFrame({"kpi": rows[f"name_{language}"], "owner": rows["owner"]})
         for column in ("finance", "marketing"):
             frame[column] = pd.Series(bridges.for_page(rows[column], rows["value_unit"]), dtype=object)
-        frame["gap_share"] = rows["gap_share"]
+        frame["gap_share"] = rows["gap_share"].where(np.isfinite(rows["gap_share"]))
         for column in ("definition", "moves"):
             frame[column] = rows[column]
         frame["targets_fit"] = rows["targets"]
@@ -77,7 +78,7 @@ class Alignment:
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw how far each KPI's marketing figure lies from its finance figure."""
-        rows = self.table[self.table["gap_share"].notna()]
+        rows = self.table[np.isfinite(self.table["gap_share"])]
         frame = pd.DataFrame({"kpi": rows[f"name_{language}"], "distance": rows["marketing"] / rows["finance"] - 1})
         title = text.translator(language)("Marketing figure against finance figure")
         return plots.bars(frame, "kpi", "distance", ax=ax, language=language, value_format="percent", title=title)

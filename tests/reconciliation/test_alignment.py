@@ -172,6 +172,15 @@ def test_missing_figures_are_no_agreement():
     assert alignment.alignment(TREE, zero, NOW, "EUR").table.set_index("kpi").loc["revenue", "gap_share"] == np.inf
 
 
+@pytest.mark.parametrize("language", ["en", "it"])
+def test_a_finance_figure_of_zero_is_drawn_and_shown_without_a_share(language):
+    zero = CARD.assign(actual=CARD["actual"].where((CARD["kpi"] != "cac") | (CARD["basis"] == "marketing"), 0.0))
+    result = alignment.alignment(TREE, zero, NOW, "EUR")
+    assert result.table.set_index("kpi").loc["cac", "definition"] == "beyond_materiality"
+    assert result.shown(language).set_index("kpi")["gap_share"].notna().sum() == 1  # revenue has one
+    result.plot(language=language).figure.canvas.draw()
+
+
 def test_evidence_and_sign_off_are_handed_in():
     evidence = pd.DataFrame(
         {

@@ -34,7 +34,8 @@ class Promises:
     ``table`` has one row a promise: ``source`` (``announced``, or ``recommended`` by last quarter's budget),
     ``promise_id, measure`` (a channel under ``recommended``), ``owner, made_on, made_late`` (not before the quarter
     began), ``before, after, promised, change`` (money in cents), ``share_kept`` (change over promised change),
-    ``status`` (``kept`` from 95%; ``partly_kept`` from above zero; ``not_kept``; ``cannot_be_told``), ``reason``
+    ``status`` (``kept`` from 95%; ``partly_kept`` from above zero; ``not_kept``, under ``recommended`` also where spend
+    went more than 5% of itself beyond; ``cannot_be_told``), ``reason``
     (``unknown_measure``, ``no_figure``), ``value_unit, text``.
     """
 
@@ -272,6 +273,8 @@ def _recommended(budget: pd.DataFrame | None, spent: Mapping[str, float] | None)
         after = None if spent is None else round(100 * float(spent.get(row["channel"], 0.0)))
         promised = proposed - now if abs(proposed - now) > HELD_SHARE / 10 * abs(now) else 0.0
         share, status = judged(now, after, promised)
+        if status == "kept" and promised and (after - proposed) * promised > 0:
+            status = "kept" if abs(after - proposed) <= HELD_SHARE * proposed else "not_kept"  # a budget is no floor
         told = status != "cannot_be_told"
         rows.append(
             {

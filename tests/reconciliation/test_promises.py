@@ -127,6 +127,22 @@ def test_spend_against_last_quarter_s_budget():
     assert any("spend has no figures" in sentence for sentence in unknown.findings("en"))
 
 
+def test_spend_beyond_the_budget_does_not_follow_it():
+    """Recommended 110 of 100 and 80 of 100: up to 5% beyond follows, three times as much and nothing at all do not."""
+    budget = pd.DataFrame({"channel": ["tv", "web"], "spend_now": 100.0, "spend_proposed": [110.0, 80.0]})
+
+    def statuses(tv, web):
+        return held(budget=budget, spent={"tv": tv, "web": web}).table["status"].tolist()
+
+    assert statuses(110.0, 80.0) == statuses(115.5, 76.0) == ["kept", "kept"]
+    assert statuses(115.6, 75.9) == statuses(330.0, 0.0) == ["not_kept", "not_kept"]
+    assert statuses(105.0, 90.0) == ["partly_kept", "partly_kept"]
+    said = held(budget=budget, spent={"tv": 330.0, "web": 0.0}).findings("en")
+    assert any("in 0 of 2 channels: €190 was recommended in all, €330 spent" in sentence for sentence in said)
+    # What was announced may be outdone.
+    assert held(("orders", 100, "2026-06-20")).table["status"].tolist() == ["kept"]
+
+
 def test_spend_is_counted_as_the_budget_counts_it():
     days = pd.to_datetime(["2026-06-28", "2026-06-29", "2026-09-27", "2026-09-28"])
     rows = pd.DataFrame({"date": days, "platform": "social", "spend_cents": [1, 122_00, 244_00, 1], "currency": "EUR"})

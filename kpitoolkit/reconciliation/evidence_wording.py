@@ -143,15 +143,20 @@ def _driver(result, row, language: str) -> str:
         )
         return sentence.format(**values)
     for name in ("effect", "low", "high"):
-        figure = getattr(row, f"{name}_natural")
-        sign = "+" if figure > 0 else ""
-        values[name] = sign + written(figure, row.natural_unit, language, result.currency)
-    values["step"] = written(row.step, row.step_unit, language, result.currency)
+        values[name] = _difference(getattr(row, f"{name}_natural"), row.natural_unit, language, result.currency, True)
+    values["step"] = _difference(row.step, row.step_unit, language, result.currency)
     sentence = _(
         "{kpi} leads {company} by {lag}: {step} more (one standard deviation) is followed by {effect} "
         "(90% interval {low} to {high}; {q})."
     )
     return sentence.format(**values)
+
+
+def _difference(amount, unit: str, language: str, currency: str, signed: bool = False) -> str:
+    """How much a KPI moves, in its own unit: shares in points."""
+    if unit == "share":
+        return plots.figure_text(amount, "points2", language, signed=signed)
+    return written(amount, unit, language, currency, signed)
 
 
 def _unproven(result, rows: pd.DataFrame, language: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The evidence of declared influences: classes, the decision table, bad input, what is said and drawn."""
 
 import itertools
+from dataclasses import replace
 
 import influences as made
 import matplotlib.pyplot as plt
@@ -196,6 +197,20 @@ def test_common_ground_needs_both_owners_and_one_definition(company):
     kpis = pd.DataFrame({"kpi": "leads", "basis": ["finance", "marketing"], "actual": [100.0, 100.4]})
     assert evidence.test(series, two, kpis).table["common_ground"].iloc[0]
     assert not evidence.test(series, two, kpis.assign(actual=[100.0, 101.0])).table["common_ground"].iloc[0]
+
+
+@pytest.mark.parametrize(("language", "written"), [("en", "points"), ("it", "punti")])
+def test_effects_on_shares_and_steps_of_shares_are_points(company, language, written):
+    series = {name: company[name] / scale for name, scale in (("company", 1e8), ("leads", 1e4))}
+    catalogue = made.declared(["leads"], unit="share")
+    found = evidence.test(made.tidy(series), catalogue)
+    [row] = found.table.to_dict("records")
+    assert row["class"] == "driver" and row["natural_unit"] == "share" and row["step_unit"] == "count"
+    [said] = [sentence for sentence in found.findings(language) if "90%" in sentence]
+    assert said.count(written) == 3 and said.count("%") == 1
+    of_share = replace(found, table=found.table.assign(step_unit="share"))
+    [said] = [sentence for sentence in of_share.findings(language) if "90%" in sentence]
+    assert said.count(written) == 4 and said.count("%") == 1
 
 
 def test_two_values_for_one_period_are_refused(company):

@@ -157,7 +157,7 @@ def _unclaimed(result: "Triangulation", language: str) -> list[str]:
         "{channel}: {found} ({low} to {high}) per unit of spend published, {basis}, without a claim beside it. "
         "Break-even is {break_even}; {verdict}."
     )
-    rows = result.table[result.table["claimed_roas"].isna() & (result.table["source"] != "no_return")]
+    rows = result.table[result.table["calibration"].isna() & (result.table["source"] != "no_return")]
     return [sentence.format(**_words(row, result, language)) for row in rows.itertuples()]
 
 

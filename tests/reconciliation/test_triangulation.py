@@ -212,6 +212,14 @@ def test_a_return_without_a_claim_is_told_with_its_verdict():
     assert not any("whole window" in sentence for sentence in said), "no factor, nothing to explain"
 
 
+def test_a_return_beside_claims_of_nothing_is_told_too():
+    claimed, spent = the_bridges()
+    claimed.rows, (ledger, measures) = claimed.rows.assign(value_cents=0, currency_cents=0), books()
+    found = triangulate(the_saved(), None, claimed, spent, measures, ledger, parameters.ACCOUNTS, 0.5)
+    assert found.table["claimed_roas"].max() == 0
+    assert "without a claim beside it" in found.findings("en")[0]
+
+
 def test_a_disagreement_is_said():
     found = of(a_test(0.2, 0.15, 0.27))
     assert found.table["q_p_value"].iloc[0] < 0.01

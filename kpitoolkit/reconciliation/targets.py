@@ -195,7 +195,7 @@ def _of_kpi(kpi: Kpi, basis: str, values: Mapping, target: Fraction, of_formula:
         tree = kpi.tree(entry.formula)
         inputs = kpi.inputs(values)
         planned = {part: _target_of(kpi, part, own, of_formula, inputs) for part in formula.names(tree)}
-        if None in planned.values() or all(part.endswith(tuple(measures.LAGS)) for part in planned):
+        if all(part.endswith(tuple(measures.LAGS)) for part in planned):
             continue
         residual = entry.residual or APART
         result = bridges.bridge(tree, planned, inputs, kpi.unit, "target", quarter, whole, residual, currency)

@@ -18,6 +18,8 @@ from kpitoolkit.reconciliation.catalogue import Catalogue
 
 KEPT_SHARE = 0.95
 HELD_SHARE = 0.05
+_DIGITS = 9
+"""Of a share, beyond which it is an error of floating point: a ratio that stayed as it was has not moved."""
 AGAINST = {"previous_quarter": -1, "year_ago": -4}
 STATUSES = ("kept", "partly_kept", "not_kept", "cannot_be_told")
 COLUMNS = [
@@ -183,7 +185,7 @@ def judged(before: float | None, after: float | None, promised: float) -> tuple[
     change = float(after) - float(before)
     if promised == 0:
         return None, "kept" if abs(change) <= HELD_SHARE * abs(float(before)) else "not_kept"
-    share = change / promised
+    share = round(change / promised, _DIGITS) + 0.0
     return share, "kept" if share >= KEPT_SHARE else "partly_kept" if share > 0 else "not_kept"
 
 

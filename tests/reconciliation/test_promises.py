@@ -127,6 +127,12 @@ def test_spend_against_last_quarter_s_budget():
     assert any("spend has no figures" in sentence for sentence in unknown.findings("en"))
 
 
+def test_floating_point_moves_no_figure_and_keeps_no_promise():
+    assert promises.judged(0.3, 0.1 + 0.2, 0.02) == (0.0, "not_kept")
+    assert promises.judged(0.3, 0.319, 0.02) == (0.95, "kept")
+    assert promises.judged(0.3, 0.3, -0.02) == (0.0, "not_kept")
+
+
 def test_spend_beyond_the_budget_does_not_follow_it():
     """Recommended 110 of 100 and 80 of 100: up to 5% beyond follows, three times as much and nothing at all do not."""
     budget = pd.DataFrame({"channel": ["tv", "web"], "spend_now": 100.0, "spend_proposed": [110.0, 80.0]})

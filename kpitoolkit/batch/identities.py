@@ -184,7 +184,9 @@ def driver_sums(saved: dict[str, pd.DataFrame]) -> list[str]:
             if kpi not in rows.index or rows.loc[kpi, ["actual", "last_year"]].isna().any() or pd.isna(given):
                 continue
             now, before = float(rows.loc[kpi, "actual"]), float(rows.loc[kpi, "last_year"])
-            if abs(given - (now - before)) > RELATIVE * max(abs(now), abs(before), abs(given)):
+            # the group converts each line and rounds it to the cent, and a ratio is of such lines
+            allowed = RELATIVE if room == "reconciliation" else 100 * RELATIVE
+            if abs(given - (now - before)) > allowed * max(abs(now), abs(before), abs(given)):
                 said.append(
                     f"{room}_drivers: {kpi} {way} sums to {given:.9g}, the scorecard moved by {now - before:.9g}"
                 )

@@ -107,9 +107,11 @@ class Scorecard:
             else:
                 sentence = _("Net revenue of {quarter}: {actual}; last year has no figure.")
                 said.append(sentence.format(quarter=text.quarter(self.quarter, language), actual=actual))
-        judged = finance.dropna(subset=["attainment"]).sort_values("attainment", kind="stable")
+        judged = finance[finance["light"] != "white"].sort_values("attainment", kind="stable")
         if len(judged):
-            reached = int((judged["attainment"] >= 1).sum())
+            below_zero = (judged["target"] == 0) & (judged["direction"] * judged["variance"] < 0)
+            missed = judged[(judged["attainment"] < 1) | below_zero]
+            reached = len(judged) - len(missed)
             sentence = text.plural(
                 language,
                 "{n} of {judged} targets is reached.",
@@ -117,8 +119,8 @@ class Scorecard:
                 reached,
                 judged=text.number(len(judged), language),
             )
-            if reached < len(judged):
-                last = judged.iloc[0]
+            if len(missed):
+                last = missed.iloc[0]
                 figures = {
                     column: written(last[column], last["value_unit"], language, self.currency)
                     for column in ("actual", "target")
@@ -166,6 +168,11 @@ def attainment(actual: float | None, target: float | None, direction: int) -> fl
     return 1 + direction * (actual - target) / abs(target)
 
 
+def _met(actual: float | None, direction: int) -> float | None:
+    """For a target of zero, of which there is no share: 1 where it is reached, else 0."""
+    return None if measures.is_missing(actual) else float(direction * actual >= 0)
+
+
 def light(
     attained: float | None, target: float | None, low: float | None, high: float | None, amber_from: float = 0.95
 ) -> str:
@@ -173,7 +180,7 @@ def light(
     How a figure stands to its target.
 
     ``white``: no target or no figure. ``grey``: the target lies inside the figure's interval. Else ``green`` where the
-    target is reached, ``amber`` from ``amber_from`` of attainment, ``red`` below.
+    target is reached, ``amber`` from ``amber_from`` of attainment, ``red`` below. A target of zero knows no amber.
 
     Examples
     --------
@@ -276,7 +283,9 @@ def scorecard(
                 "attainment": attained,
                 "low": low,
                 "high": high,
-                "light": light(attained, target, low, high, catalogue.amber_from),
+                "light": light(
+                    _met(actual, kpi.direction) if target == 0 else attained, target, low, high, catalogue.amber_from
+                ),
                 "answers": intervals.few_answers(kpi, basis, values["actual"]),
                 "name_en": kpi.name.en,
                 "name_it": kpi.name.it,

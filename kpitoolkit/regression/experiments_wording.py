@@ -111,7 +111,7 @@ def _entry(found, language: str) -> str:
     _ = text.translator(language)
     best = found.table.iloc[0]
     sentence = _(
-        "To enter its result, measured against a control group, state in lift_tests compared_spend {now} where most of "
+        "To enter its result, measured against a control group, state as the test's compared spend {now} where most of "
         "the unit takes part in it (what its days would cost as now), and {changed} where only a few regions do (what "
         "they spend, scaled to the whole unit). Do not enter what was read from the unit's own revenue alone: the "
         "model sees that revenue already, and would count it twice."

@@ -70,20 +70,20 @@ class LiftTests:
             "too_short": _("{test} covers no period by more than half and is left out."),
             "not_spent": _(
                 "{test} is left out: the data show no spend on {channel} in its weeks, so there is nothing to compare. "
-                "Check the days and the export. Where the channel was switched off on purpose, state in compared_spend "
+                "Check the days and the export. Where the channel was switched off on purpose, state as compared spend "
                 "what it would have spent."
             ),
             "not_changed": _(
                 "{test} is left out: it compares with {share} of the spend that the data show on {channel}, so there "
-                "is next to nothing to compare. State in compared_spend what was spent where the test did otherwise."
+                "is next to nothing to compare. State as compared spend what was spent where the test did otherwise."
             ),
             "far_above": _(
                 "{test} is left out: it compares with more than {most} times the highest spend on {channel} that the "
-                "data show for as long. Check the currency of compared_spend, and that it is not in cents."
+                "data show for as long. Check the currency of the compared spend, and that it is not in cents."
             ),
             "far_below": _(
                 "{test} is left out: it compares with less than {least} of the usual spend on {channel}. Check that "
-                "compared_spend is not in thousands, or state 0 where nothing was spent."
+                "the compared spend is not in thousands, or state 0 where nothing was spent."
             ),
             "constant": _("{test} is left out: spend on {channel} never changes, and the model has no return for it."),
             "not_positive": _(

@@ -462,11 +462,11 @@ def _note(key: str, values: dict, language: str) -> str:
             "quarter's specification and prior. Whether data were restated cannot be examined."
         ),
         "nothing_in_case": _(
-            "previous_case {case} has no published regression of this unit: last quarter's figure is estimated today "
-            "on its own window, with this quarter's specification and prior. Whether data were restated cannot be "
+            "The previous case {case} has no published regression of this unit: last quarter's figure is estimated "
+            "today on its own window, with this quarter's specification and prior. Whether data were restated cannot be "
             "examined."
         ),
-        "not_in_case": _("previous_case {case} has no published regression of this unit."),
+        "not_in_case": _("The previous case {case} has no published regression of this unit."),
         "no_specification": _(
             "How last quarter's figures were made was not saved: restated data, specification and prior cannot be "
             "told apart, and their sum is unexplained."

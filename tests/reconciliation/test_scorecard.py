@@ -238,6 +238,29 @@ def stated(**values):
     return pd.DataFrame({"measure": list(values), "quarter": NOW, "value": list(values.values())})
 
 
+@pytest.mark.parametrize(
+    ("promoters", "light", "said"),
+    [
+        (60, "green", "1 of 1 targets is reached."),
+        (5, "red", "0 of 1 targets are reached. Farthest from it: Net promoter score (NPS), −30.00 against 0.00."),
+        (36, "grey", "1 of 1 targets is reached."),
+    ],
+)
+def test_a_target_of_zero_is_judged_though_no_share_of_it_is_attained(promoters, light, said):
+    found = table(
+        **{
+            f"nps_{name}": {NOW: n}
+            for name, n in zip(("promoters", "detractors", "answers"), (promoters, 35, 100), strict=True)
+        }
+    )
+    targets = pd.DataFrame({"unit": ["it"], "quarter": [NOW], "kpi": ["nps"], "value": [0.0], "version": [1]})
+    card = scorecard.scorecard(CATALOGUE, found, NOW, {"surveys"}, "EUR", targets, "it")
+    row = card.table.set_index("kpi").loc["nps"]
+    assert row["light"] == light and pd.isna(row["attainment"])
+    assert said in card.findings("en")
+    assert len(card.findings("it")) == len(card.findings("en")) and len(card.shown("it"))
+
+
 def test_units_add_up_to_the_group_with_currency_and_intercompany():
     found = rollup.roll_up(UNITS, NOW, "EUR", RATES, stated(revenue=10_090_000_00))
     assert found.status == "ok"

@@ -463,8 +463,8 @@ def _note(key: str, values: dict, language: str) -> str:
         ),
         "nothing_in_case": _(
             "The previous case {case} has no published regression of this unit: last quarter's figure is estimated "
-            "today on its own window, with this quarter's specification and prior. Whether data were restated cannot be "
-            "examined."
+            "today on its own window, with this quarter's specification and prior. Whether data were restated cannot "
+            "be examined."
         ),
         "not_in_case": _("The previous case {case} has no published regression of this unit."),
         "no_specification": _(

@@ -375,7 +375,7 @@ def judge(
             continue
         kpi = kpis[entry.kpi]
         actual, reason = (None, "") if entry.last_day > end else _over_window(kpi, entry, found)
-        target = entry.target * bridges.cents_per_unit(kpi.unit)
+        target = bridges.as_kept(entry.target, kpi.unit)
         reached = actual is not None and kpi.direction * (actual - target) >= 0
         status = "reached" if reached else "cannot_be_told" if reason else "not_reached"
         rows.append(

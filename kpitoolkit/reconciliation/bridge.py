@@ -149,6 +149,18 @@ def cents_per_unit(value_unit: str) -> int:
     return 100 if value_unit in ("money", "money_per_unit") else 1
 
 
+def as_kept(amount: float, value_unit: str) -> float:
+    """
+    An amount as people state it (units of the currency), as figures of this unit are kept: what they read, to the cent.
+
+    Examples
+    --------
+    >>> as_kept(4.35, "money_per_unit"), 100 * 4.35, as_kept(0.3, "share")
+    (435.0, 434.99999999999994, 0.3)
+    """
+    return float(Fraction(str(amount)) * cents_per_unit(value_unit))
+
+
 def written(value, value_unit: str, language: str, currency: str, signed: bool = False) -> str:
     """
     A KPI's value as readers write it; money and money per unit in cents.

@@ -263,7 +263,7 @@ def scorecard(
             continue
         figures = {name: kpi.value(basis, given) for name, given in values.items()}
         target = wanted.get(kpi.id, kpi.target) if basis == next(iter(kpi.formula.given())) else None
-        target = None if target is None else target * bridges.cents_per_unit(kpi.unit)
+        target = None if target is None else bridges.as_kept(target, kpi.unit)
         actual, status = figures["actual"]
         low, high = intervals.of_kpi(kpi, basis, values["actual"])
         attained = attainment(actual, target, kpi.direction)

@@ -261,6 +261,16 @@ def test_a_target_of_zero_is_judged_though_no_share_of_it_is_attained(promoters,
     assert len(card.findings("it")) == len(card.findings("en")) and len(card.shown("it"))
 
 
+def test_a_target_that_is_met_to_the_cent_is_reached():
+    """4.35 is no binary number: 100 times it lies under 435 cents."""
+    costs = {"marketing_cost": 435_00, "acquisition_salaries": 0, "acquisition_tools": 0, "new_customers": 100}
+    found = table(**{name: {NOW: value} for name, value in costs.items()})
+    targets = pd.DataFrame({"unit": ["it"], "quarter": [NOW], "kpi": ["cac"], "value": [4.35], "version": [1]})
+    card = scorecard.scorecard(CATALOGUE, found, NOW, SAMPLE_TABLES, "EUR", targets, "it")
+    row = card.table.set_index(["kpi", "basis"]).loc[("cac", "finance")]
+    assert row["light"] == "green" and "1 of 1 targets is reached." in card.findings("en")
+
+
 def test_units_add_up_to_the_group_with_currency_and_intercompany():
     found = rollup.roll_up(UNITS, NOW, "EUR", RATES, stated(revenue=10_090_000_00))
     assert found.status == "ok"

@@ -140,7 +140,7 @@ def _break_even(result: "Robustness", language: str) -> list[str]:
         if not rows["flips"].any():
             firm.append((channel, rows["verdict"].iloc[0]))
             continue
-        sentence = _("{channel}: {verdict} by the attribution's own rule; another verdict under {n} of {all}: {flips}.")
+        sentence = _("{channel}: {verdict} as this case defines it; another verdict under {n} of {all}: {flips}.")
         own = rows[rows["default"]].iloc[0]
         flips = rows[rows["flips"]]
         words = {"channel": subject_of(channel, language), "verdict": text.label(own["verdict"], language)}

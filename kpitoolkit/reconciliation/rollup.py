@@ -240,6 +240,7 @@ def roll_up(
     stated: pd.DataFrame | None = None,
     distinct: pd.DataFrame | None = None,
     bought: Mapping[str, Mapping[tuple[str, str], int]] | None = None,
+    tax_rate: float = 0.24,
 ) -> RollUp:
     """
     Add units up to the group: ``sum(local x rate) - intercompany + consolidation = group``, to the cent.
@@ -261,6 +262,8 @@ def roll_up(
         figure for them.
     bought : mapping, optional
         As ``costs_between_units`` gives it.
+    tax_rate : float
+        On what the consolidation moves in operating profit; units state theirs after their own.
 
     Returns
     -------
@@ -285,7 +288,7 @@ def roll_up(
     }
     own = {} if stated is None else {(m, q): int(v) for m, q, v in stated[["measure", "quarter", "value"]].to_numpy()}
     costs = _bought(units, bought or {}, fx_rates, group_currency)
-    group = _group_values(converted, own, costs)
+    group = _group_values(converted, own, costs, tax_rate)
     lines = _lines(converted, own, group, quarter, bool(missing), costs)
     table = _revenue_bridge(converted, lines, missing, quarter)
     status = "partial" if missing else "ok" if table is not None else "no_figure"
@@ -315,7 +318,7 @@ def _bought(units, bought, fx_rates, group_currency) -> dict[tuple[str, str], in
     return found
 
 
-def _group_values(converted: Mapping, own: Mapping, costs: Mapping) -> dict[tuple[str, str], int | None]:
+def _group_values(converted: Mapping, own: Mapping, costs: Mapping, tax_rate: float) -> dict[tuple[str, str], int | None]:
     """
     Sums over the units by measure and quarter, revenue without intercompany and with consolidation.
 
@@ -333,6 +336,9 @@ def _group_values(converted: Mapping, own: Mapping, costs: Mapping) -> dict[tupl
             parts += [-_intercompany(values, quarter) for values in converted.values()]
         if measure in ("revenue", "revenue_at_last_years_rates", "operating_profit"):
             parts.append(_consolidation(own, quarter))
+        if measure == "operating_profit_after_tax":
+            added = _consolidation(own, quarter)
+            parts.append(None if added is None else money.convert(added, 1 - Fraction(str(tax_rate))))
         parts.append(-costs.get((measure, quarter), 0))
         group[measure, quarter] = None if any(part is None for part in parts) else sum(parts)
     return group

@@ -110,8 +110,9 @@ class Scorecard:
         judged = finance[finance["light"] != "white"].sort_values("attainment", kind="stable")
         if len(judged):
             below_zero = (judged["target"] == 0) & (judged["direction"] * judged["variance"] < 0)
-            missed = judged[(judged["attainment"] < 1) | below_zero]
-            reached = len(judged) - len(missed)
+            seen = judged["light"] != "grey"  # of a target inside the figure's interval nobody knows
+            missed = judged[seen & ((judged["attainment"] < 1) | below_zero)]
+            reached = int(seen.sum()) - len(missed)
             sentence = text.plural(
                 language,
                 "{n} of {judged} targets is reached.",

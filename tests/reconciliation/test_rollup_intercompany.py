@@ -87,3 +87,21 @@ def test_nothing_is_said_where_units_sell_one_another_nothing(language):
 def test_a_unit_without_result_eliminates_nothing():
     found = rolled(units() | {"uk": None}, bought=rollup.costs_between_units(BOUGHT, NAMES))
     assert value(found, "cost_of_sales") == 4_000 and found.intercompany_costs_cents == 0
+
+
+def test_consolidation_moves_profit_before_and_after_tax():
+    values = {"revenue": 100_00, "operating_profit": 40_00, "operating_profit_after_tax": 30_40}
+    unit = pd.DataFrame(
+        {
+            "measure": list(values),
+            "quarter": "2026Q3",
+            "value": values.values(),
+            "value_unit": "money",
+            "currency": "EUR",
+        }
+    )
+    stated = pd.DataFrame({"measure": ["consolidation"], "quarter": ["2026Q3"], "value": [10_00]})
+    found = rollup.roll_up({"a": unit}, "2026Q3", "EUR", stated=stated, tax_rate=0.24).measures
+    now = found[found["quarter"] == "2026Q3"].set_index("measure")["value"]
+    assert now["operating_profit"] == 50_00
+    assert now["operating_profit_after_tax"] == 30_40 + 7_60

@@ -243,7 +243,7 @@ def stated(**values):
     [
         (60, "green", "1 of 1 targets is reached."),
         (5, "red", "0 of 1 targets are reached. Farthest from it: Net promoter score (NPS), −30.00 against 0.00."),
-        (36, "grey", "1 of 1 targets is reached."),
+        (36, "grey", "0 of 1 targets are reached."),
     ],
 )
 def test_a_target_of_zero_is_judged_though_no_share_of_it_is_attained(promoters, light, said):

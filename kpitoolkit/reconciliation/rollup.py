@@ -318,7 +318,9 @@ def _bought(units, bought, fx_rates, group_currency) -> dict[tuple[str, str], in
     return found
 
 
-def _group_values(converted: Mapping, own: Mapping, costs: Mapping, tax_rate: float) -> dict[tuple[str, str], int | None]:
+def _group_values(
+    converted: Mapping, own: Mapping, costs: Mapping, tax_rate: float
+) -> dict[tuple[str, str], int | None]:
     """
     Sums over the units by measure and quarter, revenue without intercompany and with consolidation.
 

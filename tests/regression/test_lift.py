@@ -185,7 +185,7 @@ def test_a_channel_switched_off_everywhere_is_compared_with_its_usual_spend():
         (0.89, "entered", "compared with 89% of the spend shown"),
         (1.11, "entered", "compared with 111% of the spend shown"),
         (0.011, "entered", "compared with 1% of the spend shown"),
-        (0.002, "far_below", "with less than 1% of the usual spend on search. Check that compared_spend is"),
+        (0.002, "far_below", "with less than 1% of the usual spend on search. Check that the compared spend is"),
         (2000.0, "far_above", "with more than 10 times the highest spend on search that the data show for as long"),
     ],
 )

@@ -162,12 +162,12 @@ def test_without_anything_published_last_quarter_is_estimated_today():
 
 def test_a_previous_case_without_the_unit_is_named():
     frame = a_frame()
-    said = "previous_case 2026Q2 has no published regression of this unit"
+    said = "The previous case 2026Q2 has no published regression of this unit"
     found = refresh(estimated(frame, WEEKS), frame, previous_case="2026Q2", fit=Estimator())
     assert sum(sentence.startswith(f"{said}: ") for sentence in found.findings("en")) == 1
     assert not any("Nothing was published" in sentence for sentence in found.findings("en"))
     there = refresh(estimated(frame, WEEKS), frame, **last_quarter(frame), previous_case="2026Q2", fit=Estimator())
-    assert not any("previous_case" in sentence for sentence in there.findings("en"))
+    assert not any("previous case" in sentence for sentence in there.findings("en"))
     nothing = SimpleNamespace(posterior=None)
     assert refresh(nothing, frame, previous_case="2026Q2").findings("en")[1:] == [f"{said}."]
     assert len(refresh(nothing, frame).findings("en")) == 1

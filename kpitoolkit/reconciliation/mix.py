@@ -9,8 +9,8 @@ import pandas as pd
 from kpitoolkit import errors, parameters, text
 from kpitoolkit.reconciliation import bridge as bridges
 from kpitoolkit.reconciliation import measures, rollup
-from kpitoolkit.reconciliation.bridge import Bridge
-from kpitoolkit.reconciliation.catalogue import Kpi
+from kpitoolkit.reconciliation.bridge import Bridge, written
+from kpitoolkit.reconciliation.catalogue import Catalogue, Kpi
 from kpitoolkit.reconciliation.formula import Ratio, evaluate, exact, names
 
 
@@ -160,3 +160,46 @@ def mix_of(
     columns = ["unit", "numerator_before", "denominator_before", "numerator_after", "denominator_after"]
     missing = tuple(unit for unit, table in units.items() if table is None)
     return replace(mix(pd.DataFrame(rows, columns=columns), earlier, quarter), missing_units=missing)
+
+
+def reversals(
+    catalogue: Catalogue,
+    units: Mapping[str, pd.DataFrame | None],
+    quarter: str,
+    group_currency: str = "EUR",
+    fx_rates: pd.DataFrame | None = None,
+    language: str = "en",
+) -> list[str]:
+    """
+    Say which ratios of sums moved one way in every unit and the other way in the group, on the same quarter a year ago.
+
+    Ratios of customers are left out: customers of several units are counted once, so units do not add up to the group.
+    With a unit missing, nothing is said of the group.
+    """
+    _ = text.translator(language)
+    if any(table is None for table in units.values()):
+        return []
+    said, looked = [], 0
+    for kpi in catalogue.kpis:
+        tree = kpi.tree(kpi.formula.finance or "0", expand=True)
+        kinds = {measures.of(measures.base_of(name)[0]).additive for name in names(tree)}
+        if not isinstance(tree, Ratio) or not kinds <= {"flow", "stock"}:
+            continue
+        found = mix_of(kpi, units, quarter, group_currency, fx_rates)
+        looked += found.bridge.status == "ok"
+        if found.reversal:
+            ends = [float(found.bridge.table["amount"].iloc[place]) for place in (0, -1)]
+            told = [
+                text.percent(end, language, 2)
+                if kpi.unit == "share"
+                else written(end, kpi.unit, language, group_currency)
+                for end in ends
+            ]
+            sentence = _(
+                "Reversal: {kpi} moved one way in every unit and the other in the group, from {start} to {end}; only "
+                "the units' weights explain it."
+            )
+            said.append(sentence.format(kpi=getattr(kpi.name, language), start=told[0], end=told[1]))
+    if looked and not said:
+        said.append(_("No other ratio moved one way in every unit and the other way in the group."))
+    return said

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpitoolkit.reconciliation.mix import mix
+from kpitoolkit.reconciliation import catalogue
+from kpitoolkit.reconciliation.mix import mix, reversals
 
 COLUMNS = ["numerator_before", "denominator_before", "numerator_after", "denominator_after"]
 
@@ -71,3 +72,48 @@ def test_a_level_common_to_all_units_changes_no_units_part(rows, shift):
     assert now.table["within"].tolist() == pytest.approx(was.table["within"].tolist(), abs=1e-9)
     whole = [Fraction(sum(row[i] for row in rows), sum(row[i + 1] for row in rows)) for i in (0, 2)]
     assert sum(was.bridge.contributions.values()) == whole[1] - whole[0]
+
+
+def measured(orders, sessions):
+    rows = [
+        (name, then, float(value))
+        for name, values in (("orders", orders), ("sessions", sessions))
+        for then, value in zip(("2025Q3", "2026Q3"), values, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["measure", "quarter", "value"])
+    return frame.assign(value_unit="count", currency="", status="ok")
+
+
+CONVERSION = catalogue.from_content(
+    {
+        "version": "1",
+        "date": "2026-07-01",
+        "kpis": [
+            {
+                "id": "conversion_rate",
+                "name": {"en": "Conversion", "it": "Conversione"},
+                "formula": {"finance": "orders / sessions"},
+                "unit": "share",
+                "owner": ["CMO"],
+                "direction": 1,
+                "additive": "ratio",
+                "version": 1,
+                "date": "2026-07-01",
+            }
+        ],
+    }
+)
+
+
+def test_a_reversal_is_named_with_the_groups_figures():
+    units = {"a": measured((400, 220), (8000, 4000)), "b": measured((40, 132), (2000, 6000))}
+    said = reversals(CONVERSION, units, "2026Q3")
+    assert said == [
+        "Reversal: Conversion moved one way in every unit and the other in the group, from 4.40% to 3.52%; only the "
+        "units' weights explain it."
+    ]
+    assert reversals(CONVERSION, {**units, "b": None}, "2026Q3") == []
+    steady = {"a": measured((400, 440), (8000, 8000)), "b": measured((40, 44), (2000, 2000))}
+    assert reversals(CONVERSION, steady, "2026Q3", language="it") == [
+        "Nessun altro rapporto si è mosso in un senso in ogni unità e nell'altro nel gruppo."
+    ]

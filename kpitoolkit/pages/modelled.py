@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from kpitoolkit import plots, text
 from kpitoolkit.pages.summary import missing
 
-STRENGTH = ("common_ground", "driver", "echo", "vanity", "unproven", "insufficient_data")
+TOLD = ("common_ground", "driver", "echo", "vanity", "unproven", "insufficient_data")
 """Classes in the order in which the strip tells them."""
-_RANK = ("common_ground", "driver", "echo", "unproven", "insufficient_data", "vanity")
 MOST_NAMED = 5
 
 
@@ -79,39 +78,34 @@ def _placed(iroas: pd.DataFrame) -> pd.Series:
     return iroas["verdict"].mask(iroas["verdict_reason"] == "holds_break_even", "holds_break_even")
 
 
-def evidence_strip(evidence: pd.DataFrame | None, kpis: pd.DataFrame | None, language: str) -> list[str]:
+def evidence_strip(strip: pd.DataFrame | None, kpis: pd.DataFrame | None, language: str) -> list[str]:
     """Say which KPIs lead the company figure that they are said to move, which follow, which are vanity.
 
-    A KPI with several influences stands under the strongest; vanity needs all of them to be. Of a class with many KPIs
-    the number is told.
+    Of a class with many KPIs the number is told.
 
     Parameters
     ----------
-    evidence : DataFrame or None
-        `reconciliation_evidence`: `kpi`, `class`, `common_ground`.
+    strip : DataFrame or None
+        `reconciliation_evidence_strip`: `kpi`, `class`. A reconciliation of an earlier version saved none.
     kpis : DataFrame or None
         `reconciliation_kpis`, for names.
 
     Examples
     --------
-    >>> found = pd.DataFrame({"kpi": ["nps", "likes"], "class": ["driver", "vanity"], "common_ground": [False, False]})
+    >>> found = pd.DataFrame({"kpi": ["nps", "likes"], "class": ["driver", "vanity"]})
     >>> kpis = pd.DataFrame({"kpi": ["nps", "likes"], "name_en": ["NPS", "Likes"], "name_it": ["NPS", "Mi piace"]})
     >>> evidence_strip(found, kpis, "en")[:2]
     ['Driver: NPS.', 'Vanity: Likes.']
     """
     _ = text.translator(language)
-    if evidence is None or evidence.empty:
+    if strip is None and kpis is not None:
+        return [_("The reconciliation saved no class of its KPIs: an earlier version made it. Run it again.")]
+    if strip is None or strip.empty:
         return [_("No declared influence could be tested in this unit.")]
     names = {} if kpis is None else dict(zip(kpis["kpi"], kpis[f"name_{language}"], strict=True))
-    marked = evidence["class"].mask(evidence["common_ground"].fillna(False).astype(bool), "common_ground")
-    ranked = evidence.assign(rank=marked.map(_RANK.index)).sort_values("rank", kind="stable")
-    strongest = ranked.drop_duplicates("kpi")
     said = []
-    for name in STRENGTH:
-        listed = [
-            names.get(kpi, text.label(kpi, language))
-            for kpi in strongest["kpi"][strongest["rank"] == _RANK.index(name)]
-        ]
+    for name in TOLD:
+        listed = [names.get(kpi, text.label(kpi, language)) for kpi in strip["kpi"][strip["class"] == name]]
         if listed:
             told = ", ".join(listed[:MOST_NAMED])
             if len(listed) > MOST_NAMED:

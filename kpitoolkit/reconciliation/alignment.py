@@ -22,7 +22,7 @@ DEFINITIONS = ("one_definition", "within_materiality", "beyond_materiality", "no
 MOVES = ("same_direction", "opposite_directions", "one_basis", "no_figure")
 COLUMNS = [
     *("kpi", "owner", "direction", "finance", "marketing", "gap", "gap_share", "materiality", "definition", "moves"),
-    *("target", "recombined", "residual_needed", "residual_actual", "targets", "missing", "evidence", "common_ground"),
+    *("target", "recombined", "residual_needed", "residual_actual", "targets", "missing", "evidence"),
     "sign_off",
     *("value_unit", "name_en", "name_it"),
 ]
@@ -46,7 +46,7 @@ class Alignment:
         ``within_materiality``, ``beyond_materiality``, ``no_figure``); ``moves`` (whether both bases moved the same
         way on last year); ``target, recombined`` (what the other targets make of it), ``residual_needed,
         residual_actual, targets`` (see ``target_tree.Verdict``), ``missing`` (measures without a target); ``evidence``
-        (class of the strongest influence declared; ``not_declared``, ``not_examined``), ``common_ground``;
+        (the KPI's class, as ``Evidence.strip`` has it; ``not_declared``, ``not_examined``);
         ``sign_off``.
     """
 
@@ -93,7 +93,7 @@ class Alignment:
                 _("On last year the two bases moved in opposite directions: {kpis}.").format(kpis=", ".join(opposed))
             )
         said += self._targets(language)
-        common = self._names(self.table["common_ground"].fillna(False).astype(bool), language)
+        common = self._names(self.table["evidence"] == "common_ground", language)
         if common:
             said.append(_("Common ground, with a proven lead: {kpis}.").format(kpis=", ".join(common)))
         elif self.evidence_examined:
@@ -189,7 +189,7 @@ def alignment(
     verdicts : mapping, optional
         Of ``target_tree.verdicts`` or ``target_tree.of_group``.
     evidence : DataFrame, optional
-        Saved ``reconciliation_evidence`` (``kpi, class, common_ground``).
+        ``Evidence.strip`` (``kpi, class``).
     sign_off : mapping or str
         State by KPI, or one for all: the register is not read here.
     materiality_share : float
@@ -202,7 +202,7 @@ def alignment(
     Alignment
     """
     verdicts, listed = verdicts or {}, card.set_index(["kpi", "basis"])
-    strongest = _strongest(evidence)
+    classes = {} if evidence is None else dict(zip(evidence["kpi"], evidence["class"], strict=True))
     rows = []
     for kpi in catalogue.kpis:
         bases = [basis for basis in kpi.formula.given() if (kpi.id, basis) in listed.index]
@@ -211,9 +211,7 @@ def alignment(
         figures = {basis: listed.loc[(kpi.id, basis)] for basis in bases}
         verdict = verdicts.get(kpi.id, target_tree.Verdict("no_target"))
         threshold = materiality_share if kpi.materiality is None else kpi.materiality
-        declared = bool(kpi.influences)
-        found = strongest.get(kpi.id)
-        untested = "not_examined" if evidence is None and declared else "not_declared"
+        untested = "not_examined" if evidence is None and kpi.influences else "not_declared"
         rows.append(
             {
                 "kpi": kpi.id,
@@ -225,8 +223,7 @@ def alignment(
                 **{"target": verdict.target, "recombined": verdict.recombined, "residual_needed": verdict.needed},
                 "residual_actual": verdict.actual_residual,
                 **{"targets": verdict.status, "missing": " ".join(verdict.missing)},
-                "evidence": found[0] if found else untested,
-                "common_ground": found[1] if found else False,
+                "evidence": classes.get(kpi.id, untested),
                 "sign_off": sign_off if isinstance(sign_off, str) else sign_off.get(kpi.id, "not_signed"),
                 **{"value_unit": kpi.unit, "name_en": kpi.name.en, "name_it": kpi.name.it},
             }
@@ -234,8 +231,7 @@ def alignment(
     frame = pd.DataFrame(rows, columns=COLUMNS)
     floats = ["finance", "marketing", "gap", "gap_share", "materiality", "target", "recombined"]
     floats += ["residual_needed", "residual_actual"]
-    frame = frame.astype(dict.fromkeys(floats, float) | {"common_ground": "boolean"})
-    return Alignment(frame, quarter, currency, evidence is not None, of_group)
+    return Alignment(frame.astype(dict.fromkeys(floats, float)), quarter, currency, evidence is not None, of_group)
 
 
 def materiality_by_kpi(catalogue: Catalogue, materiality_share: float = MATERIALITY) -> dict[str, float]:
@@ -262,19 +258,6 @@ def _moves(figures: Mapping[str, pd.Series]) -> str:
     if any(np.isnan(sign) for sign in signs):
         return "no_figure"
     return "opposite_directions" if signs[0] * signs[1] < 0 else "same_direction"
-
-
-def _strongest(evidence: pd.DataFrame | None) -> dict[str, tuple[str, bool]]:
-    """Class of each KPI's strongest influence, and whether it is common ground."""
-    if evidence is None or not len(evidence):
-        return {}
-    order = ("driver", "echo", "unproven", "insufficient_data", "vanity")
-    found: dict[str, tuple[str, bool]] = {}
-    for kpi, rows in evidence.groupby("kpi", sort=False):
-        classes = [name for name in order if (rows["class"] == name).any()]
-        common = bool(rows["common_ground"].fillna(False).astype(bool).any()) if "common_ground" in rows else False
-        found[str(kpi)] = (classes[0] if classes else "unproven", common)
-    return found
 
 
 @dataclass(frozen=True, eq=False)

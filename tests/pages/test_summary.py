@@ -236,6 +236,18 @@ def test_what_was_believed_and_what_is_too_near_to_call_are_shown():
     assert modelled.iroas_findings(drafted, [], "en")[1].startswith("Draft: ")
 
 
+def test_the_evidence_strip_tells_each_class_and_a_table_that_is_not_there():
+    strip = pd.DataFrame({"kpi": ["likes", *"abcdef", "nps"], "class": ["vanity", *["unproven"] * 6, "common_ground"]})
+    kpis = pd.DataFrame({"kpi": ["nps"], "name_en": ["NPS"], "name_it": ["NPS"]})
+    said = modelled.evidence_strip(strip, kpis, "en")
+    assert said[:3] == ["Common ground: NPS.", "Vanity: likes.", "Unproven: a, b, c, d, e and 1 more."]
+    older = modelled.evidence_strip(None, kpis, "en")
+    assert older == ["The reconciliation saved no class of its KPIs: an earlier version made it. Run it again."]
+    assert "versione precedente" in modelled.evidence_strip(None, kpis, "it")[0]
+    none = ["No declared influence could be tested in this unit."]
+    assert modelled.evidence_strip(strip.head(0), kpis, "en") == modelled.evidence_strip(None, None, "en") == none
+
+
 def test_the_grade_is_marked_and_explained():
     grades = pd.DataFrame({"subject": ["claimed"], "grade": ["C"]})
     assert summary.marks(None, "en", True, grades) == [("Grade C", False), ("Modelled figures: draft", False)]

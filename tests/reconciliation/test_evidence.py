@@ -181,6 +181,24 @@ def test_arithmetic_parts_are_marked_and_prove_nothing(company):
     assert row["arithmetic_part"] and row["class"] != "driver"
 
 
+@pytest.mark.parametrize(
+    ("classes", "common", "told"),
+    [
+        (["vanity", "unproven", "driver"], [False, None, False], "driver"),
+        (["driver", "vanity"], [False, True], "common_ground"),
+        (["unproven", "echo"], [None, None], "echo"),
+        (["vanity", "insufficient_data"], [False, False], "insufficient_data"),
+        (["vanity", "vanity"], [False, False], "vanity"),
+    ],
+)
+def test_a_kpi_with_several_influences_has_one_class(classes, common, told):
+    table = pd.DataFrame({"kpi": "nps", "class": classes, "common_ground": pd.array(common, "boolean")})
+    other = pd.DataFrame({"kpi": ["likes"], "class": ["echo"], "common_ground": [False]})
+    found = evidence.Evidence(pd.concat([table, other], ignore_index=True), {}).strip
+    assert found.to_dict("records") == [{"kpi": "nps", "class": told}, {"kpi": "likes", "class": "echo"}]
+    assert not len(evidence.Evidence(table.head(0), {}).strip)
+
+
 def test_common_ground_needs_both_owners_and_one_definition(company):
     series = made.tidy({name: company[name] for name in ("company", "leads")})
     alone = made.declared(["leads"])

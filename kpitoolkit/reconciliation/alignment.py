@@ -211,7 +211,7 @@ def alignment(
         figures = {basis: listed.loc[(kpi.id, basis)] for basis in bases}
         verdict = verdicts.get(kpi.id, target_tree.Verdict("no_target"))
         threshold = materiality_share if kpi.materiality is None else kpi.materiality
-        untested = "not_examined" if evidence is None and kpi.influences else "not_declared"
+        untested = "not_examined" if kpi.influences else "not_declared"
         rows.append(
             {
                 "kpi": kpi.id,

@@ -1,5 +1,6 @@
 """What moved a KPI: from a year ago to now by its drivers, and from the marketing basis to the finance basis."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -143,7 +144,7 @@ class BasisBridges:
 
     table: pd.DataFrame
     bridges: Mapping[str, Bridge]
-    names: Mapping[str, definitions.Words]
+    kpis: Mapping[str, definitions.Kpi]
 
     def plot(self, ax=None, language="en", kpi="cac"):
         """Draw one KPI's bridge; an empty chart where none has figures."""
@@ -153,15 +154,29 @@ class BasisBridges:
         return ready.get(kpi, next(iter(ready.values()))).plot(ax=ax, language=language)
 
     def findings(self, language="en") -> list[str]:
-        """Say how far apart the two bases are and why."""
+        """Say what each basis counts, how far apart the two are, and why."""
         _ = text.translator(language)
         if not self.bridges:
             return [_("Not examined: in these tables no KPI has both a marketing and a finance basis.")]
         said = []
         for kpi, result in self.bridges.items():
-            name = getattr(self.names[kpi], language)
+            name = getattr(self.kpis[kpi].name, language)
+            counted = {basis: _in_words(given, language) for basis, given in self.kpis[kpi].formula.given().items()}
+            said.append(_("{kpi}: marketing counts {marketing}; finance counts {finance}.").format(kpi=name, **counted))
             said += [f"{name}: {bridges.lowered(finding)}" for finding in result.findings(language)]
         return said
+
+
+def _in_words(stated: str, language: str) -> str:
+    """Return a formula of the catalogue with the readers' words for its measures.
+
+    Examples
+    --------
+    >>> _in_words("revenue - cost_of_sales", "en")
+    'revenue − cost of sales'
+    """
+    signs = stated.replace("*", "×").replace("-", "−")
+    return re.sub(r"[A-Za-z_]\w*", lambda found: text.label(found[0], language), signs)
 
 
 def basis_bridges(
@@ -183,4 +198,4 @@ def basis_bridges(
         frames.append(frame[["position", "step", "kind"]].assign(amount=amounts, kpi=kpi.id, value_unit=kpi.unit))
     columns = ["kpi", "position", "step", "kind", "amount", "value_unit"]
     joined = pd.concat(frames, ignore_index=True) if frames else bridges.empty_table().assign(kpi=[], value_unit=[])
-    return BasisBridges(joined[columns].astype({"amount": float}), found, {kpi.id: kpi.name for kpi in twice})
+    return BasisBridges(joined[columns].astype({"amount": float}), found, {kpi.id: kpi for kpi in twice})

@@ -55,3 +55,12 @@ def test_two_kpis_with_a_basis_bridge_stand_in_one_table(tmp_path, values, rows)
     last = back.drop_duplicates("kpi", keep="last").set_index("kpi")["amount"].to_dict()
     # Both in cents: four costs of 10.00 and two of 1.00 over 5 customers are 8.40; claims of 2.00 and rebates of 10.00
     assert last == {kpi: CENTS[kpi] for kpi in rows}
+
+
+def test_each_basis_is_said_in_the_words_of_its_formula():
+    said = bridged(BASES)
+    assert (
+        "Customer acquisition cost (CAC): marketing counts media spend, as the platforms report / claimed conversions; "
+        "finance counts (marketing cost + acquisition salaries + acquisition tools) / new customers."
+    ) in said.findings("en")
+    assert any("la finanza conta (costi di marketing + stipendi" in sentence for sentence in said.findings("it"))

@@ -88,6 +88,29 @@ def table(result, language: str = "en", formats: Mapping | None = None, currency
     return pages.table(result.table, language, formats, currency=currency) if examined(result) else None
 
 
+def grades(claimed, language: str = "en") -> pages.Html | None:
+    """Show the grade of each platform's claims under what a grade means; without platforms, nothing."""
+    _ = text.translator(language)
+    caption = _(
+        "How closely a platform's claims can be held against orders is its grade: A order by order, B day and "
+        "channel, C totals only. The bridge has the lowest grade of its platforms."
+    )
+    formats = {"with_order_id": "percent", "platform": "label"}
+    look = {"caption": caption, "currency": claimed.currency}
+    return pages.table(claimed.platform_grades, language, formats, **look) if len(claimed.platform_grades) else None
+
+
+def sums(views, language: str = "en") -> pages.Html | None:
+    """Show what each view of the channels adds up to; without any, nothing."""
+    _ = text.translator(language)
+    caption = _(
+        "What each view adds up to: value claimed and credited in the quarter, revenue modelled in the quarter's "
+        "weeks, spend invoiced. What belongs to no channel stands under its own name."
+    )
+    look = {"caption": caption, "labels": views.sums_labels, "currency": views.currency, "missing": "–"}
+    return pages.table(views.sums, language, **look) if len(views.sums) else None
+
+
 def findings(result, language: str = "en") -> list[str]:
     """Findings of a bridge to the ledger; one sentence where none of its tables is declared."""
     _ = text.translator(language)

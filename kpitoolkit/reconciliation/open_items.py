@@ -49,6 +49,7 @@ class OpenItems:
     quarter: str
     currency: str
     oldest_quarters: int
+    declared: bool = True
 
     @property
     def still_open(self) -> pd.DataFrame:
@@ -63,9 +64,13 @@ class OpenItems:
 
     @property
     def checks(self) -> pd.DataFrame:
-        """One check: no item that was open last quarter may leave the register without being closed."""
+        """One check: no item that was open last quarter may leave the register without being closed.
+
+        Without a register in either quarter it is not examined.
+        """
         lost = (self.table["status"] == "vanished").to_numpy(dtype=bool)
-        return books.checks_table([("open_items_carried", books.total(self.table.loc[lost, "amount_cents"].abs()), 0)])
+        gone = books.total(self.table.loc[lost, "amount_cents"].abs())
+        return books.checks_table([("open_items_carried", gone if self.declared or lost.any() else None, 0)])
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw the items that are open by their amounts."""
@@ -84,7 +89,9 @@ class OpenItems:
         """Say what is open beside what is unexplained, which items are old, and which no longer fit their step."""
         _ = text.translator(language)
         said = [self._beside(bridge, language) for bridge in dict.fromkeys(self.still_open["bridge"])]
-        if not said:
+        if not self.declared:
+            said = [_("No register of open items is declared: nobody has said which differences are open.")]
+        elif not said:
             said = [_("No item is open.")]
         closed = self.table[(self.table["status"] == "closed").to_numpy(dtype=bool)]
         if len(closed):
@@ -149,7 +156,8 @@ def open_items(
     Parameters
     ----------
     register : DataFrame or None
-        ``item_id, opened, bridge, step, amount_cents, cause, owner, evidence, closed``, of one unit.
+        ``item_id, opened, bridge, step, amount_cents, cause, owner, evidence, closed``, of one unit; None where no
+        register is declared.
     bridges : mapping
         The bridges by name (``claims``, ``spend``): results with ``table`` and ``unexplained``. On the step
         ``unexplained`` an item is held against the differences of its own sign, by account and day: errors of the other
@@ -192,7 +200,7 @@ def open_items(
         rows.append(_row(item, shown, quarter, status))
     rows += [_row(item, None, quarter, "vanished") for key, item in last.items() if key not in known]
     left = {name: books.amount(bridge.table, "unexplained") for name, bridge in bridges.items()}
-    return OpenItems(books.typed(rows, COLUMNS), left, quarter, currency, oldest_quarters)
+    return OpenItems(books.typed(rows, COLUMNS), left, quarter, currency, oldest_quarters, register is not None)
 
 
 def _row(item: Mapping, shown: int | None, quarter: str, status: str) -> tuple:

@@ -124,10 +124,18 @@ def test_an_item_does_not_leave_by_its_dates():
     assert statuses(found(before, late, moved)) == {}
 
 
-@pytest.mark.parametrize("none", [None, register()])
-def test_without_a_register_nothing_is_open(none):
-    result = open_items(none, {"claims": CLAIMS}, "2026Q3", "EUR")
+def test_with_an_empty_register_nothing_is_open():
+    result = open_items(register(), {"claims": CLAIMS}, "2026Q3", "EUR")
     assert result.table.empty and result.findings("en") == ["No item is open."] and result.checks["passed"].all()
+
+
+def test_without_a_register_that_is_said_and_nothing_is_called_passed():
+    result = open_items(None, {"claims": CLAIMS}, "2026Q3", "EUR")
+    assert result.findings("en")[0].startswith("No register of open items is declared")
+    assert result.table.empty and result.checks["passed"].isna().all()
+    last = found(("O1", "2026Q2", "claims", "returns", -100, None)).table
+    dropped = open_items(None, {"claims": CLAIMS}, "2026Q4", "EUR", previous=last)
+    assert statuses(dropped) == {"O1": "vanished"} and dropped.checks["passed"].tolist() == [False]
 
 
 def test_the_table_is_written_to_the_cent_and_causes_in_their_own_words():

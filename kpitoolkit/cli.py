@@ -79,7 +79,7 @@ def check(case, units, write_merged):
     """Read and check the parameters and the data of CASE; run nothing."""
     with _one_message():
         from kpitoolkit import parameters
-        from kpitoolkit.batch.check import check_names, check_unit, find_case, notes_of, write_merged_parameters
+        from kpitoolkit.batch.check import check_names, examine, find_case, write_merged_parameters
         from kpitoolkit.errors import ToolkitError
 
         _check_catalogues(find_case(case))
@@ -90,14 +90,14 @@ def check(case, units, write_merged):
             raise ToolkitError(f"--write-merged takes one unit: add --unit, one of {', '.join(read.units)}")
         faulty = 0
         for unit in wanted:
-            faults = check_unit(read, read.units[unit])
+            faults, notes = examine(read, read.units[unit])
             faulty += bool(faults)
             click.echo(
                 "\n".join(
                     [
                         f"{unit}: {_count(len(faults), 'fault')}" if faults else f"{unit}: fine",
                         *(f"  - {fault}" for fault in faults),
-                        *(f"  note: {note}" for note in notes_of(read, read.units[unit])),
+                        *(f"  note: {note}" for note in notes),
                     ]
                 ),
                 err=bool(faults),

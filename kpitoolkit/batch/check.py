@@ -1,7 +1,7 @@
 """Checks before anything runs: the names on the command line, the data of each unit against their contracts, and what
 a unit states of the regression against its data and against what was published."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,11 @@ def check_names(what: str, wanted: Iterable[str], known: Iterable[str]) -> None:
 
 
 def check_unit(case: Case, stated: Parameters, outputs: Path | None = None) -> list[str]:
+    """Return the faults of a unit, as ``examine`` finds them."""
+    return examine(case, stated, outputs)[0]
+
+
+def examine(case: Case, stated: Parameters, outputs: Path | None = None) -> tuple[list[str], list[str]]:
     """Read every declared table of a unit and say all that is wrong with it, and with what is stated of it.
 
     Parameters
@@ -65,10 +70,12 @@ def check_unit(case: Case, stated: Parameters, outputs: Path | None = None) -> l
 
     Returns
     -------
-    list of str
+    faults : list of str
         One sentence a fault, empty where all is well: what breaks a contract, what is missing, tables that do not
         reach over the case's quarter, parameters of the regression that the data rule out, a previous case that is
         not there. Of tables in connections no row is read: only that they and their columns are there.
+    notes : list of str
+        As ``notes_of`` says them.
     """
     workspace = parameters.workspace_of(case, stated)
     faults = tables.examine(workspace)
@@ -76,9 +83,10 @@ def check_unit(case: Case, stated: Parameters, outputs: Path | None = None) -> l
     try:
         frames = tables.read(workspace, sorted(tables.files(workspace)))
     except Faults as error:
-        return faults + list(error.faults) + previous
+        return faults + list(error.faults) + previous, notes_of(case, stated, outputs)
+    notes = notes_of(case, stated, outputs, frames)
     if faults:
-        return faults + previous
+        return faults + previous, notes
     for name, column in (("orders", "time"), ("touchpoints", "time"), ("platform_claims", "conversion_time")):
         if name in frames:
             local = parameters.local_time(frames[name][column], stated.timezone)
@@ -92,7 +100,7 @@ def check_unit(case: Case, stated: Parameters, outputs: Path | None = None) -> l
             gaps.append(f"platform_claims: {count} claims were touched after their conversion. Check the time zones")
     if "financials" in frames and stated.quarter not in set(frames["financials"]["quarter"]):
         gaps.append(f"financials: no row for {stated.quarter}. Add it, or state another quarter")
-    return gaps + regression_faults(frames, stated) + previous
+    return gaps + regression_faults(frames, stated) + previous, notes
 
 
 def regression_faults(frames: dict[str, pd.DataFrame], stated: Parameters) -> list[str]:
@@ -156,19 +164,38 @@ def unknown_previous_case(case: Case, stated: Parameters, outputs: Path) -> list
     ]
 
 
-def notes_of(case: Case, stated: Parameters, outputs: Path | None = None) -> list[str]:
+def notes_of(
+    case: Case, stated: Parameters, outputs: Path | None = None, frames: Mapping[str, pd.DataFrame] | None = None
+) -> list[str]:
     """Say what an analyst should know of a unit though it is no fault.
 
     That the previous case has no regression of the unit is none: a unit that is new has no last quarter, and the page
-    says from what its bridge begins.
+    says from what its bridge begins. Nor is a table of claims without a row of the unit: no platform may sell to it.
+
+    Parameters
+    ----------
+    case : Case
+    stated : Parameters
+    outputs : Path, optional
+    frames : mapping, optional
+        The unit's tables, where they were read.
     """
+    said = []
+    claims = (frames or {}).get("platform_claims")
+    if claims is not None and claims.empty:
+        called = stated.unit_in_data or stated.unit
+        said.append(
+            f"platform_claims has no row of unit '{called}': what platforms claim will not be examined. If the export "
+            "calls it otherwise, correct its column 'unit'; if it is missing, export it"
+        )
     outputs = outputs or parameters.outputs_root()
     published = {path.stem for path in parameters.previous_tables(outputs, stated, "regression")}
     if not stated.previous_case or unknown_previous_case(case, stated, outputs) or "regression_iroas" in published:
-        return []
+        return said
     return [
+        *said,
         f"previous_case {stated.previous_case} has no published regression of this unit in {outputs}: the bridge will "
-        f"begin from an estimate made today. Run {stated.previous_case} first if it should have one"
+        f"begin from an estimate made today. Run {stated.previous_case} first if it should have one",
     ]
 
 

@@ -51,6 +51,8 @@ class ClaimedToBooked:
         Claims that name an order which is not this unit's.
     returns_without_order : tuple of int
         Returns of the quarter whose order is not in ``orders``: rows, cents.
+    no_export : bool
+        Whether claims are declared and no row of the unit arrived: not examined, and never a claim of nothing.
     """
 
     quarter: str
@@ -67,6 +69,7 @@ class ClaimedToBooked:
     grade: str
     foreign_claims: int
     returns_without_order: tuple[int, int]
+    no_export: bool
     materiality_cents: int | None
     performance_cents: int | None
     trivial_cents: int | None
@@ -142,7 +145,7 @@ def claimed_to_booked(
 
     ``net = gross - vat - shipping - discount``; an order without ``recognition_date`` is recognised on its own day.
     Net revenue of an order is booked when it is recognised, without the supplier's share. A table that is None is not
-    examined, and the steps that need it are listed as such.
+    examined, nor are claims without any row, and the steps that need it are listed as such.
 
     Parameters
     ----------
@@ -188,6 +191,8 @@ def claimed_to_booked(
     >>> [result.amount(step) for step in ("claimed", "matched_gross", "gross_orders", "computed_net", "booked")]
     [24400, 12200, 12200, 10000, None]
     """
+    no_export = claims is not None and claims.empty
+    claims = None if no_export else claims
     claims, orders, into, faults = matching.readied(
         claims, orders, fx_rates, quarter, currency, group_currency, timezone
     )
@@ -228,6 +233,7 @@ def claimed_to_booked(
         grade="" if rows is None else "C" if set(silent) - set(by_day) else "B" if silent else "A",
         foreign_claims=matching.foreign(rows, orders),
         returns_without_order=_without_order(returns, orders, quarter),
+        no_export=no_export,
         materiality_cents=materiality,
         performance_cents=performance,
         trivial_cents=books.share_of(materiality, trivial_share),
@@ -237,6 +243,12 @@ def claimed_to_booked(
 def _claim_findings(result: ClaimedToBooked, language: str) -> list[str]:
     _ = text.translator(language)
     said, claimed, matched = [], books.as_converted(result.table, "claimed"), result.amount("matched_gross")
+    if result.no_export:
+        sentence = _(
+            "No platform's export of this unit arrived: its claims are declared without a row. What platforms claim is "
+            "not examined, and not taken as nothing."
+        )
+        said.append(sentence)
     if claimed is not None and matched is not None:
         sentence = _("The platforms claim {claimed}; the matched orders are worth {matched} ({share}).")
         share = matched / claimed if claimed else None

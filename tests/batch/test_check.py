@@ -6,16 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from kpitoolkit import parameters
 from kpitoolkit.batch.check import (
     check_names,
     check_unit,
+    examine,
     find_case,
     notes_of,
     regression_faults,
     write_merged_parameters,
 )
+from kpitoolkit.cli import main
 from kpitoolkit.errors import Faults, ToolkitError
 from kpitoolkit.parameters import Parameters
 from kpitoolkit.regression.budget import plan_budget
@@ -247,3 +250,19 @@ def test_a_previous_case_without_the_unit_is_noted_and_no_fault(tiny, tmp_path):
     (tiny / "north.yml").write_text("unit: north\n")
     case = parameters.read_case(tiny)
     assert notes_of(case, case.units["north"], outputs) == []
+
+
+def test_claims_without_a_row_of_the_unit_are_noted(tiny):
+    heading = "claim_id,unit,platform,order_id,touch_time,conversion_time,kind,value,currency\n"
+    days = ("2026-07-02", "2026-07-30", "2026-08-27", "2026-09-24")
+    rows = [f"c{i},south,search,o{i},{day} 10:00,{day} 11:00,click,9.00,EUR\n" for i, day in enumerate(days)]
+    (tiny / "claims.csv").write_text(heading + "".join(rows))
+    files = "financials: {file: financials.csv}, platform_claims: {file: claims.csv}"
+    for unit in ("north", "south"):
+        (tiny / f"{unit}.yml").write_text(f"unit: {unit}\ndata: {{{files}}}\n")
+    case = parameters.read_case(tiny)
+    faults, (note,) = examine(case, case.units["north"])
+    assert faults == [] and note.startswith("platform_claims has no row of unit 'north': what platforms claim will not")
+    assert examine(case, case.units["south"]) == ([], [])
+    said = CliRunner().invoke(main, ["check", str(tiny), "--unit", "north"])
+    assert said.exit_code == 0 and f"  note: {note}\n" in said.output

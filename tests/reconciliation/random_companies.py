@@ -199,7 +199,7 @@ class Company:
         found["cancellations"] = -sum(self.net(o) for o in placed if o[8] != "paid")
         if platforms and not named and not dated:
             found["claims_without_order_ids"] = gross - found["claimed"] - found["currency"] - found["view_through"]
-        else:
+        elif self.claims:
             found |= {"matched_gross": matched, "unclaimed": gross - matched}
         found |= {"computed_net": self.computed_net(0), "unexplained": self.errors[0]}
         return found | {"booked": self.computed_net(0) + self.errors[0]}

@@ -184,7 +184,9 @@ ORDER = st.tuples(TIMES, st.integers(0, 10**6), st.sampled_from(["paid", "cancel
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(CLAIM, max_size=14), st.lists(ORDER, min_size=1, max_size=4), st.randoms(use_true_random=False))
+@given(
+    st.lists(CLAIM, min_size=1, max_size=14), st.lists(ORDER, min_size=1, max_size=4), st.randoms(use_true_random=False)
+)
 def test_every_row_has_one_cause_whatever_the_order_of_rows(drawn_claims, drawn_orders, shuffle):
     rows = [
         claim(f"c{i:02d}", platform, key, value, lag, kind, currency, time)
@@ -269,9 +271,23 @@ def test_nothing_given_is_nothing_examined():
 
 def test_no_claims_and_no_orders_in_the_quarter():
     claims, orders, returns, ledger, *rest = by_hand()
-    result = claimed_to_booked(claims.iloc[:0], orders.iloc[:0], returns.iloc[:0], ledger.iloc[:0], *rest)
+    earlier = claims.assign(conversion_time=pd.Timestamp("2026-05-02"), touch_time=pd.Timestamp("2026-05-01"))
+    result = claimed_to_booked(earlier, orders.iloc[:0], returns.iloc[:0], ledger.iloc[:0], *rest)
     assert result.amount("claimed") == result.amount("booked") == 0
-    assert result.passed
+    assert result.passed and not result.no_export
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "No platform's export"), ("it", "alcuna esportazione")])
+def test_an_export_without_a_row_of_the_unit_is_no_claim_of_nothing(language, words):
+    claims, *rest = by_hand()
+    result = claimed_to_booked(claims.iloc[:0], *rest)
+    steps = ("claimed", "no_matching_order", "matched_gross", "unclaimed")
+    assert [result.amount(step) for step in steps] == [None] * 4
+    assert result.amount("gross_orders") == claimed_to_booked(claims, *rest).amount("gross_orders")
+    said = result.findings(language)
+    assert words in said[0] and not any("100" in sentence for sentence in said)
+    assert result.grade == "" and not result.passed
+    assert not any(words in sentence for sentence in claimed_to_booked(None, *rest).findings(language))
 
 
 def test_without_touch_times_the_look_back_is_not_examined():

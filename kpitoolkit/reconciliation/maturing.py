@@ -126,8 +126,14 @@ class Maturing:
     currency: str
 
     def shown(self) -> pd.DataFrame:
-        """The table for the page."""
-        return self.table.drop(columns=["standard_error_cents"])
+        """The table for the page: without rows where nothing was examined."""
+        rows = self.table.drop(columns=["standard_error_cents"])
+        return rows if self.examined else rows.head(0)
+
+    @property
+    def examined(self) -> bool:
+        """Whether anything of what is still to come was examined."""
+        return bool((self.table["status"] != "not_examined").any())
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw the reserve of each quarter's end with its interval, and what came."""

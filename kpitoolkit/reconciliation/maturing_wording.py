@@ -35,6 +35,14 @@ def plot(result, ax: Axes | None, language: str) -> Axes:
 
 def findings(result, language: str) -> list[str]:
     """Say what is still to come, how earlier reserves held, and what the ledger set aside."""
+    if not result.examined:
+        _ = text.translator(language)
+        return [
+            _(
+                "Not examined: returns still to come need orders and returns, late conversions a forecast of the "
+                "attribution."
+            )
+        ]
     said = _reserve(result, language) + _true_ups(result, language) + _provision(result, language)
     return said + _others(result, language) + _left_out(result, language)
 

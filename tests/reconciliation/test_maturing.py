@@ -208,6 +208,14 @@ def test_without_data_enough_there_is_no_figure_and_it_is_said(given, status, la
     assert not any("nan" in sentence.lower().split() for sentence in found.findings(language))
 
 
+@pytest.mark.parametrize(("language", "said"), [("en", "Not examined"), ("it", "Non esaminato")])
+def test_where_nothing_is_examined_one_sentence_says_so_and_no_table_stands(language, said):
+    found = maturing.maturing({}, NOW, "EUR")
+    assert len(found.findings(language)) == 1 and found.findings(language)[0].startswith(said)
+    assert found.shown().empty and len(found.table) == 3
+    assert len(maturing.maturing(shop(), NOW, "EUR").shown()) >= 3
+
+
 def test_returns_without_order_or_before_it_are_left_out_and_said():
     given = known(shop())
     rows = (

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kpitoolkit.batch import record, runner
+from kpitoolkit.batch import chain, record
+from kpitoolkit.batch.chain import one_line
 from kpitoolkit.batch.publish import only_run
-from kpitoolkit.batch.runner import one_line, run_case
+from kpitoolkit.batch.runner import run_case
 from kpitoolkit.errors import Faults, ToolkitError
 from tests.batch.conftest import NOTEBOOKS, write_case
 
@@ -303,8 +304,8 @@ def test_this_process_reads_and_renders_one_at_a_time(tiny, tmp_path, monkeypatc
         return []
 
     for name in ("check_unit", "render_page", "render_failure", "load"):
-        monkeypatch.setattr(runner, name, busy)
-    monkeypatch.setattr(runner, "execute", lambda *said: None)
+        monkeypatch.setattr(chain, name, busy)
+    monkeypatch.setattr(chain, "execute", lambda *said: None)
     run_case(tiny, output=tmp_path / "outputs", notebooks_dir=NOTEBOOKS, jobs=3)
     assert len(most) >= 9
     assert max(most) == 1

@@ -1,0 +1,276 @@
+"""One unit's notebooks, one after another: which are up to date, which are made, and where each one's results go.
+
+A notebook works in a folder of the run's own; its tables and pages are moved to their place only when all of it has
+succeeded. Later notebooks read a shelf of results that belong to this run's parameters and data, never what a different
+run left behind. A chain needs nothing but what it is told, so it may run in another process or on another machine that
+sees the same folders; made twice, it comes out the same.
+"""
+
+import re
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kpitoolkit import parameters, tables
+from kpitoolkit.batch import record
+from kpitoolkit.batch.check import check_unit
+from kpitoolkit.batch.execute import execute, load
+from kpitoolkit.batch.plan import Notebook
+from kpitoolkit.batch.publish import inside, move, publish
+from kpitoolkit.batch.record import GOOD, Entry
+from kpitoolkit.batch.site import render_failure, render_page
+from kpitoolkit.contracts import GROUP_UNIT
+from kpitoolkit.parameters import Case, Parameters
+
+_BAD = ("failed", "refused")
+_ALONE = threading.Lock()
+"""Kernels run side by side; what this process does itself, reading tables and rendering pages, it does one at a time:
+libraries load parts of themselves at first use, which two threads may not do at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One run: what was asked for, where it works, and what stood before it began.
+
+    Attributes
+    ----------
+    before : dict of Entry
+        By place: what earlier runs left.
+    data : dict
+        By unit: the tables that its data declare, with their hashes.
+    once : str
+        Stands for what cannot be known to be the same: a connection's content.
+    """
+
+    case: Case
+    home: Path
+    work: Path
+    notebooks: dict[str, Notebook]
+    wanted_units: tuple[str, ...]
+    wanted_notebooks: tuple[str, ...]
+    language: str | None
+    force: bool
+    before: dict[str, Entry] = field(default_factory=dict)
+    data: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    once: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def stated(self, unit: str) -> Parameters:
+        """The parameters of a unit or of the group."""
+        return self.case.group if unit == GROUP_UNIT else self.case.units[unit]
+
+    def chain(self, unit: str) -> list[Notebook]:
+        """The notebooks of a unit, in their order."""
+        scope = "group" if unit == GROUP_UNIT else "unit"
+        return [notebook for notebook in self.notebooks.values() if notebook.scope == scope]
+
+    def wants(self, unit: str, notebook: Notebook) -> bool:
+        """Tell whether a notebook of a unit was asked for."""
+        return unit in self.wanted_units and notebook.name in self.wanted_notebooks
+
+    def shelf(self, unit: str) -> Path:
+        """Where the results of this run's inputs are read: a unit's own, or those of all units for the group."""
+        return self.work / "results" if unit == GROUP_UNIT else self.work / "results" / unit
+
+
+def run_unit(
+    batch: Batch,
+    unit: str,
+    earlier: Sequence[Entry] = (),
+    left_out: Sequence[str] = (),
+    report: Callable[[Entry], None] = lambda entry: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[list[Entry], list[str]]:
+    """Run a unit's notebooks one after another; one that fails does not stop the next.
+
+    Parameters
+    ----------
+    batch : Batch
+    unit : str
+        Or the group, whose chain comes last.
+    earlier, left_out : sequence of Entry, sequence of str
+        What became of the units' notebooks, and which results they do not have, for the group.
+    report : callable
+        Is told of each notebook as soon as it is finished with.
+    stopped : callable
+        Asked before each notebook whether the run has been given up.
+
+    Returns
+    -------
+    list of Entry, list of str
+        Of the notebooks that were asked for; results that this run has to do without, such as ``north/regression``.
+    """
+    declared = tables.declared(parameters.workspace_of(batch.case, batch.stated(unit)))
+    faults: list[str] | None = None
+    found: list[Entry] = []
+    left_out = list(left_out)
+
+    def finish(entry: Entry) -> None:
+        found.append(entry)
+        report(entry)
+
+    for notebook in batch.chain(unit):
+        if stopped():
+            break
+        wanted = batch.wants(unit, notebook)
+        job = _job(batch, unit, notebook)
+        if not notebook.made(declared):
+            if wanted:
+                finish(replace(job, status="not_made", message=f"no {notebook.missing(declared)} declared"))
+            continue
+        if not wanted:
+            left_out += _shelve_earlier(batch, job)
+            continue
+        before = batch.before.get(job.place)
+        if not batch.force and _is_current(batch, before, job):
+            _shelve(batch, before)
+            finish(replace(before, status="unchanged"))
+            continue
+        if faults is None:
+            with _ALONE:
+                faults = [] if unit == GROUP_UNIT else check_unit(batch.case, batch.stated(unit), batch.home.parent)
+        if faults:
+            finish(replace(job, status="refused", message="\n".join(faults)))
+            continue
+        standing = _standing(batch, notebook, before, [*earlier, *found])
+        if standing:
+            finish(replace(job, message=standing))
+            continue
+        finish(_make(batch, notebook, replace(job, left_out=list(left_out))))
+    return found, left_out
+
+
+def _standing(batch: Batch, notebook: Notebook, before: Entry | None, earlier: Sequence[Entry]) -> str:
+    """Say why the last good page stands: one that reads results is not remade from less than it had."""
+    reads_results = notebook.scope == "group" or not notebook.needs
+    if batch.force or not reads_results or before is None or not record.holds(batch.home, before):
+        return ""
+    own = {before.unit} if before.unit != GROUP_UNIT else set(batch.case.units)
+    had = {(entry.unit, entry.notebook) for entry in batch.before.values() if entry.outputs}
+    lost = [e for e in earlier if e.status in _BAD and e.unit in own and (e.unit, e.notebook) in had]
+    gone = sorted({f"{entry.unit}/{entry.notebook}" for entry in lost})
+    return f"not remade without {', '.join(gone)}; the last good page stands" if gone else ""
+
+
+def _job(batch: Batch, unit: str, notebook: Notebook) -> Entry:
+    """Return the entry of a notebook that is about to run: its parameters, and the hashes of all it follows from."""
+    stated = batch.stated(unit)
+    language = batch.language or stated.language
+    known = {**stated.model_dump(), "case": batch.case.name, "units": list(batch.case.units), "language": language}
+    known["unit_names"] = {name: dict(one.unit_name) for name, one in batch.case.units.items()}
+    values = {name: known[name] for name in notebook.parameters if name in known}
+    catalogue = parameters.catalogue_path(stated.catalogue, batch.case.name, str(batch.case.folder))
+    # what a connection's table holds is not known without reading it: it counts as changed in every run
+    data = batch.data[unit].items()
+    content = {table: batch.once if "connection" in found else found["sha256"] for table, found in data}
+    if "previous_case" in notebook.parameters:  # the notebook's own tables of last quarter, which it may compare with
+        read = parameters.previous_tables(batch.home.parent, stated, notebook.name)
+        content |= record.files_digest(batch.home.parent, read)
+    inputs = record.inputs_digest(values, record.file_digest(catalogue), content)
+    shelf = batch.shelf(unit)
+    key = record.digest(
+        [
+            inputs,
+            language,
+            known["unit_names"] if "unit_names" in values else stated.unit_name,
+            record.file_digest(notebook.path),
+            record.package_digest(),
+            record.versions(),
+            record.files_digest(shelf, shelf.rglob("*.parquet")),
+        ]
+    )
+    return Entry(unit, notebook.name, language, "failed", key=key, inputs=inputs, parameters=values)
+
+
+def _make(batch: Batch, notebook: Notebook, job: Entry) -> Entry:
+    """Execute a notebook in the run's own folder, publish it where it succeeds, keep what there is where it fails."""
+    unit, began = job.unit, time.monotonic()
+    stem = f"{notebook.name}.{job.language}"
+    pages, made = batch.work / "pages" / unit, batch.work / "made" / unit / notebook.name
+    pages.mkdir(parents=True, exist_ok=True)
+    made.mkdir(parents=True, exist_ok=True)
+    stated = batch.stated(unit)
+    folders = {
+        "data_dir": str(batch.case.folder),
+        "results_dir": str(batch.shelf(unit)),
+        "save_dir": str(made),
+        "catalogue": str(parameters.catalogue_path(stated.catalogue, batch.case.name, str(batch.case.folder))),
+    }
+    values = {**job.parameters, **{name: said for name, said in folders.items() if name in notebook.parameters}}
+    lasting = {
+        str(made): str(batch.home.parent / "_interactive" / unit),
+        str(batch.work / "results"): str(batch.home),
+        str(batch.work / "pages"): str(batch.home),
+    }
+    done = replace(job, git=record.git_commit(), finished=_now())
+    rendered = (pages / f"{stem}.ipynb", pages / f"{stem}.html")
+    try:
+        with _ALONE:
+            load()
+        execute(notebook.path, pages / f"{stem}.ipynb", values, lasting, batch.home.parent)
+        with _ALONE:
+            render_page(*rendered, stated, done, batch.case.name, batch.data[unit])
+        files = {f"{unit}/tables/{path.name}": path for path in sorted((made / "tables").glob("*")) if path.is_file()}
+        files |= {f"{unit}/{stem}.{kind}": pages / f"{stem}.{kind}" for kind in ("ipynb", "html")}
+        outputs = {name: record.file_digest(path) for name, path in files.items()}
+        before = batch.before.get(job.place)
+        publish(batch.home, files, before.outputs if before else ())
+    except Exception as error:
+        failed = replace(done, message=one_line(error), seconds=round(time.monotonic() - began, 1))
+        with _ALONE:
+            render_failure(*rendered, stated, failed, batch.case.name, batch.data[unit])
+        for path in sorted(pages.glob(f"{stem}.*")):
+            move(path, inside(batch.home, f"failed/{unit}/{path.name}"))
+        return failed
+    for kind in ("ipynb", "html"):
+        inside(batch.home, f"failed/{unit}/{stem}.{kind}").unlink(missing_ok=True)
+    finished = replace(
+        done, status="made", outputs=outputs, finished=_now(), seconds=round(time.monotonic() - began, 1)
+    )
+    _shelve(batch, finished)
+    return finished
+
+
+def _is_current(batch: Batch, before: Entry | None, job: Entry) -> bool:
+    return bool(before) and before.status in GOOD and before.key == job.key and record.holds(batch.home, before)
+
+
+def _shelve(batch: Batch, entry: Entry) -> None:
+    """Put a notebook's published tables on the shelf that later notebooks read."""
+    if entry.unit == GROUP_UNIT:
+        return
+    for name in entry.outputs:
+        if name.startswith(f"{entry.unit}/tables/"):
+            shutil.copy2(inside(batch.home, name), inside(batch.work, f"results/{name}"))
+
+
+def _shelve_earlier(batch: Batch, job: Entry) -> list[str]:
+    """Shelve what stands of a notebook that is not run now, if from the same parameters and data; else name it."""
+    for entry in batch.before.values():
+        same = (entry.unit, entry.notebook, entry.inputs) == (job.unit, job.notebook, job.inputs)
+        if same and entry.status in GOOD and record.holds(batch.home, entry):
+            _shelve(batch, entry)
+            return []
+    return [f"{job.unit}/{job.notebook}"]
+
+
+def one_line(error: Exception) -> str:
+    """Return what went wrong in one line: an error of a notebook's cell by its own name and message.
+
+    Examples
+    --------
+    >>> one_line(ValueError("no\\nsuch"))
+    'ValueError: no such'
+    """
+    name, said = getattr(error, "ename", type(error).__name__), str(getattr(error, "evalue", error))
+    said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", said).split())
+    said = said if len(said) <= 300 else said[:297] + "..."
+    return said if name in ("ToolkitError", "Faults") else f"{name}: {said}".rstrip(": ")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -117,9 +117,15 @@ class Triangulation:
         }
 
     def shown(self) -> pd.DataFrame:
-        """Return the columns that a page has room for."""
+        """Return the columns that a page has room for; no rows where no view has a figure."""
         kept = ["channel", "claimed_roas", "attributed_roas", "modelled_iroas", "tested_iroas", "iroas", "low", "high"]
-        return self.table[[*kept, "calibration", "source", "verdict"]]
+        rows = self.table if self.table[[*kept[1:], "calibration"]].notna().any(axis=None) else self.table.head(0)
+        return rows[[*kept, "calibration", "source", "verdict"]]
+
+    @property
+    def has_returns(self) -> bool:
+        """Whether any channel has a return, modelled or tested, to be published."""
+        return bool((self.table["source"] != "no_return").any())
 
     @property
     def formats(self) -> dict[str, str]:
@@ -373,6 +379,9 @@ def _published(channel: str, model: pd.DataFrame, tests: pd.DataFrame, break_eve
     row = model.loc[channel] if channel in model.index else None
     if row is not None:
         said |= {f"modelled_{name}": row[name] for name in ("iroas", "low", "high")}
+    if row is not None and np.isnan(row["iroas"]):
+        said |= {name: row[name] for name in ("verdict", "verdict_reason")}
+        row = None
     if row is not None and (apart.empty or not np.isfinite(row["sd"])):
         said |= {name: row[name] for name in ("iroas", "low", "high", "verdict", "verdict_reason")}
         contains = (mine["use"] == "in_model").any()

@@ -60,7 +60,7 @@ def sums(
         apart = None if gross is None else int(max(((rules - gross).round()).tolist(), key=abs))
         checks.append(("attributed_and_unattributed", apart, 0))
     parts = saved.get("contributions")
-    if parts is not None:
+    if parts is not None and set(parts["component"]) - {"residual"}:  # with nothing modelled, all of revenue is left
         of_period = quarters_of_weeks(parts["period_end"])
         inside = parts[(of_period == quarter).to_numpy()]
         columns["modelled_cents"] = _whole(inside.groupby("component")["contribution"].sum())

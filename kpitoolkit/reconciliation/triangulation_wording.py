@@ -40,7 +40,7 @@ def drawn(result: "Triangulation", language: str) -> tuple[pd.DataFrame, dict[st
 def findings(result: "Triangulation", language: str) -> list[str]:
     """Return the sentences of a triangulation."""
     _ = text.translator(language)
-    if not (result.table["source"] != "no_return").any():
+    if not result.has_returns:
         return [
             _("Not examined: neither the regression nor an experiment has a return to hold against the claims."),
             *_sums(result, language),

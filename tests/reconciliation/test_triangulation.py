@@ -182,6 +182,18 @@ def test_without_return_nothing_is_published():
     assert found.findings("en")[0].startswith("Not examined")
 
 
+def test_a_channel_that_could_not_be_modelled_has_no_return_and_nothing_is_drawn_of_it():
+    nothing = a_model(reason="too_few_periods").assign(iroas=np.nan, low=np.nan, high=np.nan)
+    rest = the_saved()["contributions"].assign(component="residual")
+    found = of(None, specification=None, iroas=nothing, contributions=rest)
+    row = found.table.iloc[0]
+    assert (row["source"], row["verdict_reason"]) == ("no_return", "too_few_periods") and not found.has_returns
+    assert found.findings("en")[0].startswith("Not examined")
+    assert found.sums.set_index("channel")["modelled_cents"].isna().all()
+    tested = of(a_test(), specification=None, iroas=nothing, contributions=rest)
+    assert tested.table["source"].tolist() == ["experiment_alone"] and tested.has_returns
+
+
 def test_every_view_adds_up_to_the_cent():
     found = of(a_test())
     sums = found.sums.set_index("channel")

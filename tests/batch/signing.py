@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 
-from kpitoolkit.batch import register, runner, signoff, standing
+from kpitoolkit.batch import chain, register, runner, signoff, standing
 from kpitoolkit.batch.execute import settle
 from kpitoolkit.errors import Faults
 from tests.batch.conftest import write_case
@@ -136,7 +136,7 @@ class Place:
         self.root, self.case, self.home = root, root / "parameters" / "tiny", root / "outputs" / "tiny"
 
     def run(self, **wanted):
-        with mock.patch.object(runner, "execute", run_here), mock.patch.object(runner, "load"):
+        with mock.patch.object(chain, "execute", run_here), mock.patch.object(chain, "load"):
             places = {"output": self.root / "outputs", "notebooks_dir": self.root / "notebooks"}
             return runner.run_case(self.case, **places, jobs=1, **wanted)
 

@@ -24,8 +24,12 @@ from kpitoolkit.errors import Faults, ToolkitError, suggest
 
 PREPARER = "preparer"
 SAME_AS = {"analyst": PREPARER}
-LOCKED = ("materiality_share", "performance_share", "trivial_share", "spend_materiality_share")
-"""Parameters that nobody changes any more once an approver has signed."""
+LOCKED = (
+    *("materiality_share", "performance_share", "trivial_share", "spend_materiality_share"),
+    *("tax_rate", "cost_of_capital", "lifetime_model", "lifetime_horizon_quarters", "discount_rate"),
+)
+"""The CFO's own parameters, which nobody changes any more once an approver has signed: thresholds, rates, the worth of
+a customer."""
 _WAIT_SECONDS = 10.0
 
 

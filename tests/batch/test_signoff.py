@@ -327,14 +327,18 @@ class TestWhatVoids:
         assert standing.from_inputs(standing.read_run(signed.home), now, ["north"]) == []
 
 
-def test_an_approval_locks_materiality(signed):
-    signed.state("materiality_share: 0.05")
+def test_an_approval_locks_what_is_the_cfos(signed):
+    before = (signed.case / "_defaults.yml").read_text()
+    moved = {"materiality_share": (0.05, 0.005), "tax_rate": (0.2, 0.24), "cost_of_capital": (0.05, 0.08)}
+    moved |= {"lifetime_model": ('"none"', '"purchases"'), "lifetime_horizon_quarters": (20, 12)}
+    moved |= {"discount_rate": (0.02, 0.08)}
+    signed.state("\n".join(f"{name}: {now}" for name, (now, _was) in moved.items()))
     voided = signed.run().voided
-    assert "parameters changed (materiality_share)" in voided[0]
-    fault = "materiality_share is 0.05, but Anna Bianchi (cfo) approved, and so locked, 0.005"
-    assert fault in refused(signed, "preparer", LEO, units=["north"])[0]
-    text = (signed.case / "_defaults.yml").read_text()
-    (signed.case / "_defaults.yml").write_text(text.replace("materiality_share: 0.05\n", ""))
+    assert f"parameters changed ({', '.join(sorted(moved))})" in voided[0]
+    faults = "\n".join(refused(signed, "preparer", LEO, units=["north"]))
+    for name, (now, was) in moved.items():
+        assert f"{name} is {now}, but Anna Bianchi (cfo) approved, and so locked, {was}" in faults
+    (signed.case / "_defaults.yml").write_text(before)
     assert signed.run().voided == []  # what was signed stands again
 
 

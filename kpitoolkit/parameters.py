@@ -147,6 +147,7 @@ class Parameters(BaseModel):
     performance_share: Share = 0.75
     trivial_share: Share = 0.05
     spend_materiality_share: Share = 0.005
+    oldest_item_quarters: int = Field(default=2, ge=0, le=80)
     tax_rate: float = Field(default=0.24, ge=0, lt=1)
     cost_of_capital: float = Field(default=0.08, ge=0, lt=1)
     lifetime_model: Literal["purchases", "subscription", "none"] = "purchases"

@@ -1,7 +1,9 @@
 """The register of open items: ages, steps that no longer show the amount, what is carried from quarter to quarter."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pandas as pd
 import pytest
 from claims_by_hand import amounts, by_hand
@@ -164,3 +166,10 @@ def test_the_sample_companys_items_stand_in_their_steps():
     items = open_items(given["open_items"], {"claims": claimed, "spend": spent}, "2026Q3", "EUR")
     assert set(items.table["bridge"]) == {"claims", "spend"} and set(items.table["status"]) == {"outstanding"}
     assert items.unexplained == {"claims": 32_000, "spend": 0}
+
+
+def test_the_age_that_is_called_old_is_a_parameter_of_the_case():
+    cells = nbformat.read(Path(__file__).parents[2] / "notebooks" / "reconciliation.ipynb", as_version=4).cells
+    own = parameters.Parameters(unit="it", quarter="2026Q3").oldest_item_quarters
+    assert sum(f"oldest_item_quarters = {own} " in cell.source for cell in cells) == 1
+    assert sum("currency, last, oldest_item_quarters)" in cell.source for cell in cells) == 1

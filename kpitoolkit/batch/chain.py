@@ -45,6 +45,10 @@ class Batch:
         By unit: the tables that its data declare, with their hashes.
     once : str
         Stands for what cannot be known to be the same: a connection's content.
+    time_limit : float
+        Seconds that a notebook may run.
+    retries : int
+        Further attempts at a notebook whose kernel failed, not its cells.
     """
 
     case: Case
@@ -58,6 +62,8 @@ class Batch:
     before: dict[str, Entry] = field(default_factory=dict)
     data: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     once: str = field(default_factory=lambda: uuid.uuid4().hex)
+    time_limit: float = 3600.0
+    retries: int = 1
 
     def stated(self, unit: str) -> Parameters:
         """The parameters of a unit or of the group."""

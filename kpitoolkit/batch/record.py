@@ -47,6 +47,7 @@ class Entry:
 
     ``status`` is ``made``, ``unchanged``, ``failed``, ``refused`` (its unit's data are faulty) or ``not_made`` (its
     tables are not declared). ``outputs`` maps files, relative to the case's folder of outputs, to their SHA-256.
+    ``attempts`` holds why each earlier attempt of the same run failed.
     """
 
     unit: str
@@ -62,6 +63,7 @@ class Entry:
     seconds: float = 0.0
     git: str = ""
     left_out: list[str] = field(default_factory=list)
+    attempts: list[str] = field(default_factory=list)
 
     @property
     def place(self) -> str:

@@ -83,6 +83,8 @@ def run_case(
     output: Path | None = None,
     notebooks_dir: Path | None = None,
     tell: Tell = lambda entry, done, total: None,
+    time_limit: float = 3600.0,
+    retries: int = 1,
 ) -> Report:
     """Run the notebooks of a case and publish their pages and tables.
 
@@ -104,6 +106,10 @@ def run_case(
         By default ``notebooks/`` of the project.
     tell : callable
         Called as ``tell(entry, done, total)`` whenever a notebook is finished with.
+    time_limit : float
+        Seconds that a notebook may run before its kernel is ended.
+    retries : int
+        Further attempts at a notebook whose kernel failed, not its cells.
 
     Raises
     ------
@@ -123,6 +129,10 @@ def run_case(
         check_language(language)
     if jobs is not None and jobs < 1:
         raise ToolkitError(f"--jobs: {jobs} is not a number of units. State 1 or more")
+    if not time_limit > 0:
+        raise ToolkitError(f"--time-limit: {time_limit:g} is not a number of seconds. State more than 0")
+    if retries < 0:
+        raise ToolkitError(f"--retries: {retries} is not a number of attempts. State 0 or more")
     home = (Path(output).resolve() if output else parameters.outputs_root().resolve()) / case.name
     home.mkdir(parents=True, exist_ok=True)
     with only_run(home):
@@ -138,6 +148,8 @@ def run_case(
             wanted_notebooks=wanted_notebooks or tuple(batchable),
             language=language,
             force=force,
+            time_limit=time_limit,
+            retries=retries,
             before={
                 place: entry
                 for place, entry in record.load(home / "run.json").items()

@@ -26,10 +26,11 @@ def drawn(result: "Triangulation", language: str) -> tuple[pd.DataFrame, dict[st
         if pooled and not np.isnan(row.modelled_iroas):
             figures = (row.modelled_iroas, row.modelled_low, row.modelled_high)
             rows.append((f"{name}, {text.label('model_alone', language)}", *figures, ""))
-        if row.tests:
+        alone = row.source == "experiment_alone"
+        if row.tests > alone:  # a single test that stands alone is what is published
             figures = (row.tested_iroas, row.tested_low, row.tested_high)
             rows.append((f"{name}, {text.label('tested', language)}", *figures, ""))
-        if row.source not in {"no_return", "experiment_alone"}:
+        if row.source != "no_return":
             published = (row.iroas, row.low, row.high)
             rows.append((f"{name}, {text.label(row.source, language)}", *published, tone))
     frame = pd.DataFrame(rows, columns=["name", "value", "low", "high", "tone"])

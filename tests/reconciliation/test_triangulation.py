@@ -11,6 +11,7 @@ from scipy import stats
 from kpitoolkit import parameters
 from kpitoolkit.errors import Faults
 from kpitoolkit.reconciliation.triangulation import pool, triangulate
+from kpitoolkit.reconciliation.triangulation_wording import drawn
 from kpitoolkit.text import LANGUAGES
 
 REACH = stats.norm.ppf(0.95)
@@ -183,7 +184,7 @@ def test_without_return_nothing_is_published():
 
 
 def test_a_channel_that_could_not_be_modelled_has_no_return_and_nothing_is_drawn_of_it():
-    nothing = a_model(reason="too_few_periods").assign(iroas=np.nan, low=np.nan, high=np.nan)
+    nothing = a_model(reason="too_few_periods").assign(iroas=None, low=None, high=None)  # as it is read back
     rest = the_saved()["contributions"].assign(component="residual")
     found = of(None, specification=None, iroas=nothing, contributions=rest)
     row = found.table.iloc[0]
@@ -269,6 +270,18 @@ def test_bad_input_is_said_all_at_once():
     with pytest.raises(Faults) as raised:
         of(a_test(iroas=2.0, level=1.2), margin=0.0, bias=-1.0)
     assert len(raised.value.faults) == 4
+
+
+def test_what_experiments_alone_publish_is_drawn_with_its_verdict():
+    nothing = {"specification": None, "iroas": None, "contributions": None}
+    one = of(a_test(), **nothing)
+    rows, _words = drawn(one, "en")
+    assert rows["name"].tolist() == ["search, experiment alone"] and rows["tone"].tolist() == ["worse"]
+    assert rows["value"].iloc[0] == pytest.approx(0.85)
+    two = of(pd.concat([a_test(), a_test(2.0, 1.5, 2.6, "2026-05-04", "2026-06-14")]), **nothing)
+    rows, _words = drawn(two, "en")
+    assert rows["name"].tolist() == ["search, measured by the test", "search, experiment alone"]
+    assert rows["value"].tolist() == [2.0, two.table["iroas"].iloc[0]] and 0.85 < two.table["iroas"].iloc[0] < 2.0
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

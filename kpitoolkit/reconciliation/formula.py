@@ -118,7 +118,11 @@ class _Reader:
                 factors.append(self.factor(depth))
             else:
                 above = factors[0] if len(factors) == 1 else Product(tuple(factors))
-                factors = [Ratio(above, self.factor(depth))]
+                at = self.tokens[self.next][2]
+                below = self.factor(depth)
+                if not names(below) and evaluate(below, {}) == 0:
+                    raise self.fault(f"the divisor at character {at} is always zero. Divide by something else.")
+                factors = [Ratio(above, below)]
         return factors[0] if len(factors) == 1 else Product(tuple(factors))
 
     def factor(self, depth: int) -> Node:

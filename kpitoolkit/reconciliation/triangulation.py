@@ -379,7 +379,7 @@ def _published(channel: str, model: pd.DataFrame, tests: pd.DataFrame, break_eve
     row = model.loc[channel] if channel in model.index else None
     if row is not None:
         said |= {f"modelled_{name}": row[name] for name in ("iroas", "low", "high")}
-    if row is not None and np.isnan(row["iroas"]):
+    if row is not None and pd.isna(row["iroas"]):
         said |= {name: row[name] for name in ("verdict", "verdict_reason")}
         row = None
     if row is not None and (apart.empty or not np.isfinite(row["sd"])):

@@ -331,7 +331,8 @@ def blocking(run: Run, now: Mapping[str, Mapping], units: Sequence[str]) -> list
         if tested.empty and unit != GROUP_UNIT:
             said.append(f"{unit}: nothing was checked: there is no table of checks. Make its reconciliation first")
         for row in tested[tested["passed"].eq(False).fillna(False).astype(bool)].itertuples(index=False):
-            figures = f"{_amount(row.value_cents)} against {_amount(row.threshold_cents)} at most"
+            value, most = (_figure(stated, row.value_unit) for stated in (row.value_cents, row.threshold_cents))
+            figures = f"{value} against {most} at most"
             said.append(f"{unit}: check {row.check} ({row.subject}) did not pass: {figures}")
     said += [f"{unit}: {fault}" for unit, fault in standing.from_run(run, units)]
     said += [f"{unit}: {fault}" for unit, fault in standing.from_inputs(run, now, units)]
@@ -342,5 +343,5 @@ def blocking(run: Run, now: Mapping[str, Mapping], units: Sequence[str]) -> list
     )
 
 
-def _amount(cents) -> str:
-    return f"{int(cents) / 100:,.2f}"
+def _figure(stated, value_unit: str) -> str:
+    return f"{int(stated):,}" if value_unit == "count" else f"{int(stated) / 100:,.2f}"

@@ -268,7 +268,8 @@ def saved_names(run: Run, unit: str) -> list[str]:
 def checks(run: Run, unit: str) -> pd.DataFrame:
     """Return all checks that a unit's notebooks saved: ``table, subject, check, value_cents, threshold_cents, passed``.
 
-    ``passed`` is worked out again from the value and its threshold.
+    ``passed`` is worked out again from the value and its threshold. ``value_unit`` is ``money``, unless the check says
+    that it counts.
     """
     columns = ["table", "subject", "check", "value_cents", "threshold_cents", "passed"]
     frames = []
@@ -281,7 +282,7 @@ def checks(run: Run, unit: str) -> pd.DataFrame:
         )
         stated = frame["passed"].astype("boolean")
         whole = frame.assign(table=name, passed=again & stated, subject=frame.get("subject", ""))
-        frames.append(whole[columns])
+        frames.append(whole[columns].assign(value_unit=frame.get("value_unit", "money")))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 

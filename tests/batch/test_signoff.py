@@ -136,13 +136,16 @@ class TestWhatBlocks:
         assert len(faults) == 1, faults
         return faults[0]
 
-    def test_a_check_that_did_not_pass(self, place):
-        place.spoil(
-            "north/tables/reconciliation_checks.parquet", lambda frame: frame.__setitem__("value_cents", [6, 0, None])
-        )
+    @pytest.mark.parametrize(("unit", "figures"), [("money", "0.06 against 0.05"), ("count", "6 against 5")])
+    def test_a_check_that_did_not_pass(self, place, unit, figures):
+        def fail(frame):
+            frame["value_cents"], frame["value_unit"] = [6, 0, None], unit
+
+        place.spoil("north/tables/reconciliation_checks.parquet", fail)
         faults = refused(place, "preparer", LEO)
-        assert "north: check net_unexplained (claims) did not pass: 0.06 against 0.05 at most" in faults
-        sign(place.home, "preparer", LEO, units=["south"])
+        assert f"north: check net_unexplained (claims) did not pass: {figures} at most" in faults
+        if unit == "money":
+            sign(place.home, "preparer", LEO, units=["south"])
 
     def test_a_ledger_that_the_notebook_itself_finds_unexplained(self, place):
         path = place.case / "financials.csv"

@@ -122,9 +122,8 @@ def _targets(result: "Robustness", language: str) -> list[str]:
                 "reached": _("As the catalogue defines it ({own}) it is reached; it is not under: {flips}."),
                 "missed": _("As the catalogue defines it ({own}) it is missed; it is reached under: {flips}."),
             }[own["verdict"]]
-            said[-1] += " " + sentence.format(
-                own=named(own["family"], own["definition"], language), flips=_listed(rows[rows["flips"]], language)
-            )
+            flips = _listed(_names(rows[rows["flips"]], language), language)
+            said[-1] += " " + sentence.format(own=named(own["family"], own["definition"], language), flips=flips)
     return said
 
 
@@ -147,9 +146,9 @@ def _break_even(result: "Robustness", language: str) -> list[str]:
         words |= {"n": text.number(len(flips), language), "all": text.number(len(rows), language)}
         told = [
             f"{named(row.family, row.definition, language)} ({text.label(row.verdict, language)})"
-            for row in flips.head(FEW).itertuples()
+            for row in flips.itertuples()
         ]
-        words["flips"] = "; ".join([*told, *["…"] * (len(flips) > FEW)])
+        words["flips"] = _listed(told, language)
         said.append(sentence.format(**words))
     for verdict in dict.fromkeys(verdict for _channel, verdict in firm):
         names = ", ".join(text.label(channel, language) for channel, own in firm if own == verdict)
@@ -178,7 +177,9 @@ def _decisions(result: "Robustness", language: str) -> list[str]:
             continue
         own = rows.loc[rows["default"], "verdict"].iloc[0]
         others = [
-            _("{channel} under {where}").format(channel=text.label(channel, language), where=_listed(flipped, language))
+            _("{channel} under {where}").format(
+                channel=text.label(channel, language), where=_listed(_names(flipped, language), language)
+            )
             for channel, flipped in rows[rows["flips"]].groupby("verdict", sort=False)
         ]
         words = {"by": text.label(by, language), "channel": text.label(own, language)}
@@ -210,9 +211,12 @@ def _survivors(result: "Robustness", language: str) -> list[str]:
     return [sentence.format(kept=kept, pairs=pairs)]
 
 
-def _listed(rows: pd.DataFrame, language: str) -> str:
+def _names(rows: pd.DataFrame, language: str) -> list[str]:
+    return [named(row.family, row.definition, language) for row in rows.itertuples()]
+
+
+def _listed(names: list[str], language: str) -> str:
     """Name the first definitions, and say how many more there are."""
-    names = [named(row.family, row.definition, language) for row in rows.itertuples()]
     kept = "; ".join(names[:FEW])
     if len(names) <= FEW:
         return kept

@@ -231,8 +231,9 @@ def test_a_scope_without_figures_is_left_out():
 def test_it_is_told_and_drawn(language):
     found = of(the_kpis(cac=450_00.0))
     said = found.findings(language)
-    assert said and all("{" not in sentence for sentence in said)
+    assert said and all("{" not in sentence and "…" not in sentence for sentence in said)
     if language == "en":
+        assert any(s.startswith("Search: ") and s.endswith("7 days (below break-even); 4 more.") for s in said)
         assert "reached under 5 of 9 definitions" in said[0]
     assert len(found.plot(language=language).get_yticklabels()) == 9
     assert len(found.plot(language=language, subject="search").get_yticklabels()) == 10

@@ -10,6 +10,8 @@ import pyarrow as arrow
 from pyarrow import compute
 
 LARGEST_CENTS = 2**62
+EXACT_CENTS = 2**53
+"""Beyond this a table of floats no longer holds every cent."""
 
 
 def to_cents(values: pd.Series) -> pd.Series:

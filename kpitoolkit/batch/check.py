@@ -2,13 +2,14 @@
 a unit states of the regression against its data and against what was published."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from kpitoolkit import parameters, spending, tables
+from kpitoolkit import money, parameters, spending, tables
 from kpitoolkit.batch.record import write_atomically
 from kpitoolkit.errors import Faults, ToolkitError, suggest
 from kpitoolkit.modelling import bounds_faults, unknown_channels
@@ -92,6 +93,7 @@ def examine(case: Case, stated: Parameters, outputs: Path | None = None) -> tupl
             local = parameters.local_time(frames[name][column], stated.timezone)
             frames[name] = frames[name].assign(**{column: local})
     gaps = tables.quarter_gaps(frames, *parameters.quarter_bounds(stated.quarter)) + currency_faults(frames, stated)
+    gaps += too_large_faults(frames)
     late = frames.get("platform_claims")
     if late is not None and {"touch_time", "conversion_time"} <= set(late):
         touched = parameters.local_time(late["touch_time"], stated.timezone)
@@ -233,6 +235,48 @@ def currency_faults(frames: dict[str, pd.DataFrame], stated: Parameters) -> list
                 f"for {stated.quarter}. Add it, or correct the currency"
             )
     return said
+
+
+def too_large_faults(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Say which amounts, or sums of a quarter, figures could not hold to the cent: those beyond 2^53 cents.
+
+    Amounts are added as they are signed, in a ledger those of each account: what the measures add.
+
+    Examples
+    --------
+    >>> capital = pd.DataFrame({"quarter": ["2026Q2", "2026Q3"], "invested_capital_cents": [5, 2**53 + 2]})
+    >>> too_large_faults({"capital": capital})[0][:86]
+    "capital: an amount in 'invested_capital' is 90,071,992,547,409.94, beyond 2^53 cents, "
+    """
+    said = []
+    for name, frame in frames.items():
+        for column in (column for column in frame if column.endswith("_cents")):
+            cents, called = frame[column].astype("Float64").fillna(0).to_numpy(dtype=float), column[: -len("_cents")]
+            quarter = _quarter_of_row(frame)
+            by = [quarter] + ([frame["account"]] if "account" in frame else [])
+            sums = pd.Series(cents, frame.index).groupby(by).sum().abs()
+            ends = "beyond 2^53 cents, where figures are no longer exact to the cent{}. Check the amounts, or state "
+            ends += "them in a larger unit of the currency"
+            if len(cents) and np.abs(cents).max() > money.EXACT_CENTS:
+                row = int(np.abs(cents).argmax())
+                amount = f"{Decimal(int(frame[column].iloc[row])) / 100:,.2f}"
+                where = f" (row {int(frame.index[row]) + 1} of the unit)"
+                said.append(f"{name}: an amount in '{called}' is {amount}, {ends.format(where)}")
+            elif len(sums) and sums.max() > money.EXACT_CENTS:
+                worst = sums.idxmax()
+                where = f" ({', '.join(map(str, worst if isinstance(worst, tuple) else (worst,)))})"
+                amount = f"{Decimal(int(sums.max())) / 100:,.2f}"
+                said.append(f"{name}: the amounts in '{called}' reach {amount} in a quarter, {ends.format(where)}")
+    return said
+
+
+def _quarter_of_row(frame: pd.DataFrame) -> pd.Series:
+    """Tell the quarter of each row: as stated, else that of its first day; of undated rows, none."""
+    stated = next((name for name in ("period", "quarter", "opened") if name in frame), None)
+    if stated:
+        return frame[stated].astype(str)
+    dated = next((name for name in frame if pd.api.types.is_datetime64_any_dtype(frame[name])), None)
+    return pd.Series("", frame.index) if dated is None else frame[dated].dt.to_period("Q").astype(str)
 
 
 def write_merged_parameters(case: Case, stated: Parameters, file: Path) -> None:

@@ -14,9 +14,6 @@ import pandas as pd
 from kpitoolkit import errors, money
 from kpitoolkit.reconciliation import ledger as books
 
-LARGEST_CENTS = 2**53
-"""Beyond this a table of floats no longer holds every cent."""
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -87,7 +84,7 @@ def tidy(values: Mapping[tuple[str, str], object]) -> pd.DataFrame:
         Where an integer passes 2^53: the table could not hold its last cent.
     """
     rows = [(measure, quarter, value) for (measure, quarter), value in values.items()]
-    large = [row for row in rows if isinstance(row[2], Integral) and abs(int(row[2])) > LARGEST_CENTS]
+    large = [row for row in rows if isinstance(row[2], Integral) and abs(int(row[2])) > money.EXACT_CENTS]
     if large:
         measure, quarter, value = large[0]
         raise errors.ToolkitError(

@@ -16,6 +16,7 @@ from kpitoolkit.batch.check import (
     find_case,
     notes_of,
     regression_faults,
+    too_large_faults,
     write_merged_parameters,
 )
 from kpitoolkit.cli import main
@@ -266,3 +267,32 @@ def test_claims_without_a_row_of_the_unit_are_noted(tiny):
     assert examine(case, case.units["south"]) == ([], [])
     said = CliRunner().invoke(main, ["check", str(tiny), "--unit", "north"])
     assert said.exit_code == 0 and f"  note: {note}\n" in said.output
+
+
+def test_amounts_and_sums_of_a_quarter_that_no_figure_holds_to_the_cent():
+    half = 2**52 + 1
+    orders = pd.DataFrame(
+        {"time": pd.to_datetime(["2026-07-02", "2026-09-30 23:00", "2026-10-01"]), "gross_cents": half}
+    )
+    (fault,) = too_large_faults({"orders": orders})
+    assert fault.startswith(
+        "orders: the amounts in 'gross' reach 90,071,992,547,409.94 in a quarter, beyond 2^53 cents"
+    )
+    assert "(2026Q3). Check" in fault
+    assert too_large_faults({"orders": orders.iloc[1:]}) == []
+    ledger = pd.DataFrame({"period": "2026Q3", "account": ["4000", "4100"], "amount_cents": [2**53, -(2**53)]})
+    assert too_large_faults({"ledger": ledger, "empty": ledger.head(0)}) == []
+    assert "(2026Q3, 4000)" in too_large_faults({"ledger": pd.concat([ledger, ledger])})[0]
+    within = pd.DataFrame({"date": pd.to_datetime(["2026-07-02"]), "net_cents": pd.array([None], "Int64")})
+    assert too_large_faults({"invoices": within}) == []
+
+
+def test_an_amount_beyond_what_is_exact_is_found_before_anything_runs(tiny):
+    text = (tiny / "financials.csv").read_text()
+    row = next(line for line in text.splitlines() if "north" in line)
+    head = text.splitlines()[0].split(",")
+    cells = row.split(",")
+    cells[head.index("revenue")] = "90071992547409.94"
+    (tiny / "financials.csv").write_text(text.replace(row, ",".join(cells)))
+    (fault,) = faults_of(tiny)
+    assert fault.startswith("financials: an amount in 'revenue' is 90,071,992,547,409.94, beyond 2^53 cents")

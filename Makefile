@@ -60,7 +60,7 @@ $(VENV)/bin/python:
 # Pins every package of all extras anew, from what installs and works together today.
 constraints:
 	rm -rf .benchmarks/constraints && $(PYTHON) -m venv .benchmarks/constraints
-	.benchmarks/constraints/bin/python -m pip install --quiet '.[postgres,spark,cluster,pdf,test]'
+	.benchmarks/constraints/bin/python -m pip install --quiet '.[postgres,spark,cluster,s3,pdf,test]'
 	.benchmarks/constraints/bin/python -m pip freeze --exclude kpitoolkit > constraints.txt
 
 clean:

@@ -20,6 +20,7 @@ _TIMES = {
 }
 
 _QUARTERS = {"open_items": "opened"}
+_DIFFERENCES, _LINES = 5, 4
 
 
 def tables_to_read(declared: Iterable[str]) -> list[str]:
@@ -98,6 +99,37 @@ def grades(claimed, language: str = "en") -> pages.Html | None:
     formats = {"with_order_id": "percent", "platform": "label"}
     look = {"caption": caption, "currency": claimed.currency}
     return pages.table(claimed.platform_grades, language, formats, **look) if len(claimed.platform_grades) else None
+
+
+def differences(bridge, ledger: pd.DataFrame | None, quarter: str, language: str = "en") -> pages.Html | None:
+    """Show where a bridge leaves most unexplained, and the ledger's lines that stand there; without any, nothing.
+
+    Lines of that account and day in another period are named with it: a posting moved to another quarter is found.
+    """
+    rows = bridge.unexplained[(bridge.unexplained["account"] != "").to_numpy(dtype=bool)].head(_DIFFERENCES)
+    if ledger is None or not len(rows):
+        return None
+    _ = text.translator(language)
+    caption = _("The largest differences by account and day, and the ledger's lines on that account and day.")
+    shown = rows[["account", "date", "expected_cents", "booked_cents", "difference_cents"]]
+    lines = [_lines_there(ledger, row, quarter, language) for row in rows.itertuples()]
+    formats = dict.fromkeys(("account", "lines"), "text")
+    formats |= {name: "money2" for name in shown if name.endswith("_cents")}
+    look = {"caption": caption, "labels": {"lines": "ledger_lines"}, "currency": bridge.currency, "missing": "–"}
+    return pages.table(shown.assign(lines=lines), language, formats, **look)
+
+
+def _lines_there(ledger: pd.DataFrame, row, quarter: str, language: str) -> str:
+    """Name the ledger's lines on a difference's accounts and day; of a month or a quarter there are too many."""
+    if row.grain != "day":
+        return "–"
+    there = (ledger["date"] == row.date) & ledger["account"].astype("string").isin(row.account.split("+"))
+    found = ledger[there.to_numpy(dtype=bool, na_value=False)]
+    told = [
+        str(line) if period == quarter else f"{line} ({text.quarter(period, language)})"
+        for line, period in zip(found["line"], found["period"], strict=True)
+    ]
+    return ", ".join([*told[:_LINES], *["…"] * (len(told) > _LINES)]) or "–"
 
 
 def sums(views, language: str = "en") -> pages.Html | None:

@@ -23,7 +23,6 @@ MOVES = ("same_direction", "opposite_directions", "one_basis", "no_figure")
 COLUMNS = [
     *("kpi", "owner", "direction", "finance", "marketing", "gap", "gap_share", "materiality", "definition", "moves"),
     *("target", "recombined", "residual_needed", "residual_actual", "targets", "missing", "evidence"),
-    "sign_off",
     *("value_unit", "name_en", "name_it"),
 ]
 CRITERIA = [
@@ -35,7 +34,8 @@ CRITERIA = [
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """
-    One row a KPI.
+    One row a KPI. Whether its figure is signed is known only after the page was made: a signature is on all of a unit's
+    figures, and stands in the page's own line on the sign-off.
 
     Attributes
     ----------
@@ -46,8 +46,7 @@ class Alignment:
         ``within_materiality``, ``beyond_materiality``, ``no_figure``); ``moves`` (whether both bases moved the same
         way on last year); ``target, recombined`` (what the other targets make of it), ``residual_needed,
         residual_actual, targets`` (see ``target_tree.Verdict``), ``missing`` (measures without a target); ``evidence``
-        (the KPI's class, as ``Evidence.strip`` has it; ``not_declared``, ``not_examined``);
-        ``sign_off``.
+        (the KPI's class, as ``Evidence.strip`` has it; ``not_declared``, ``not_examined``).
     """
 
     table: pd.DataFrame
@@ -66,8 +65,7 @@ class Alignment:
         for column in ("definition", "moves"):
             frame[column] = rows[column]
         frame["targets_fit"] = rows["targets"]
-        for column in ("evidence", "sign_off"):
-            frame[column] = rows[column]
+        frame["evidence"] = rows["evidence"]
         return frame
 
     @property
@@ -173,7 +171,6 @@ def alignment(
     currency: str,
     verdicts: Mapping[str, target_tree.Verdict] | None = None,
     evidence: pd.DataFrame | None = None,
-    sign_off: Mapping[str, str] | str = "not_signed",
     materiality_share: float = MATERIALITY,
     of_group: bool = False,
 ) -> Alignment:
@@ -190,8 +187,6 @@ def alignment(
         Of ``target_tree.verdicts`` or ``target_tree.of_group``.
     evidence : DataFrame, optional
         ``Evidence.strip`` (``kpi, class``).
-    sign_off : mapping or str
-        State by KPI, or one for all: the register is not read here.
     materiality_share : float
         For KPIs that state none of their own.
     of_group : bool
@@ -224,7 +219,6 @@ def alignment(
                 "residual_actual": verdict.actual_residual,
                 **{"targets": verdict.status, "missing": " ".join(verdict.missing)},
                 "evidence": classes.get(kpi.id, untested),
-                "sign_off": sign_off if isinstance(sign_off, str) else sign_off.get(kpi.id, "not_signed"),
                 **{"value_unit": kpi.unit, "name_en": kpi.name.en, "name_it": kpi.name.it},
             }
         )

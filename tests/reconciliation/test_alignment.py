@@ -181,16 +181,16 @@ def test_a_finance_figure_of_zero_is_drawn_and_shown_without_a_share(language):
     result.plot(language=language).figure.canvas.draw()
 
 
-def test_evidence_and_sign_off_are_handed_in():
+def test_evidence_is_handed_in_and_a_signature_is_never_foretold():
     evidence = pd.DataFrame({"kpi": ["cac", "mer"], "class": ["common_ground", "vanity"]})
-    result = held(evidence=evidence, sign_off={"cac": "signed"})
+    result = held(evidence=evidence)
     rows = result.table.set_index("kpi")
     assert rows["evidence"].drop("after_marketing").to_dict() == {
         "revenue": "not_declared",
         "cac": "common_ground",
         "mer": "vanity",
     }
-    assert rows["sign_off"].to_dict() == {**dict.fromkeys(rows.index, "not_signed"), "cac": "signed"}
+    assert "not_signed" not in result.table.to_numpy() and "sign_off" not in result.shown("en")
     assert any("Common ground" in sentence and "Cac" in sentence for sentence in result.findings("en"))
     none = held(evidence=evidence.assign(**{"class": "driver"}))
     assert any("No KPI is common ground" in sentence for sentence in none.findings("en"))

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from claims_by_hand import HAND, JULY, amounts, by_hand, claim, claims_frame, ledger_frame, order, orders_frame
 
-from kpitoolkit import pages
+from kpitoolkit import pages, text
 from kpitoolkit.parameters import ACCOUNTS
 from kpitoolkit.reconciliation import ledger as books
 from kpitoolkit.reconciliation.claims import claimed_to_booked
@@ -26,6 +26,13 @@ def test_the_currency_is_no_cause_of_the_difference():
     rates = pd.DataFrame({"quarter": ["2026Q3"], "currency": ["GBP"], "rate": [0.01]})
     said = claimed_to_booked(claims, orders, None, None, rates, {}, "2026Q3", "EUR").findings("en")
     assert any(sentence == "The largest cause of the difference is: no matching order, −€5." for sentence in said)
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "gift cards, loyalty"), ("it", "buoni regalo, fedeltà")])
+def test_the_step_of_discounts_names_all_that_it_holds(language, words):
+    assert words in text.label("discounts", language)
+    ticks = claimed_to_booked(*by_hand()).plot(language=language).get_yticklabels()
+    assert any(words in tick.get_text().replace("\n", " ") for tick in ticks)
 
 
 def posted_outside(*accounts):

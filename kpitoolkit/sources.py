@@ -13,7 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 CONNECTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 SECRETS = {"url", "uri", "dsn", "address", "host", "port", "user", "username", "password", "token", "credentials"}
 _FILE_OPTIONS = ("sheet", "separator", "decimal", "thousands", "encoding", "date_format")
-_IN_ENVIRONMENT = (
+_SECRET_NAME = re.compile(
+    r"(?i)passw|passphrase|token|secret|credential|api_?key|(^|_)(keys?|auth|pwd|pin)(_|$)|.(pwd|_?key)$"
+)
+IN_ENVIRONMENT = (
     "addresses and credentials do not belong into parameters, which every page keeps. Name a connection (connection: "
     "warehouse) and put its URL into the environment (KPITOOLKIT_CONNECTION_WAREHOUSE)"
 )
@@ -55,7 +58,7 @@ class Source(BaseModel):
         if isinstance(stated, dict):
             told = [value for name in ("file", "connection", "table") if isinstance(value := stated.get(name), str)]
             if SECRETS & {str(name).casefold() for name in stated} or any("://" in value for value in told):
-                raise ValueError(_IN_ENVIRONMENT)
+                raise ValueError(IN_ENVIRONMENT)
         return stated
 
     @model_validator(mode="after")
@@ -119,6 +122,17 @@ class Source(BaseModel):
         except LookupError as error:
             raise ValueError(f"'{value}' is not an encoding such as utf-8 or cp1252") from error
         return value
+
+
+def looks_secret(name: str) -> bool:
+    """Tell whether a name is one that credentials have.
+
+    Examples
+    --------
+    >>> [name for name in ("PGPASSWORD", "api_key", "sslkey", "PWD", "keyword", "author") if looks_secret(name)]
+    ['PGPASSWORD', 'api_key', 'sslkey']
+    """
+    return name.upper() not in ("PWD", "OLDPWD") and bool(_SECRET_NAME.search(name))
 
 
 def strptime_format(date_format: str) -> str:

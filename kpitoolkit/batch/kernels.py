@@ -2,9 +2,10 @@
 
 Two runs must give the same digits whoever starts them: so no start-up script, no other interpreter registered under the
 same name, one thread in BLAS. Kernels talk through sockets in a folder of their own where the system allows it, so that
-parallel runs cannot collide on a port.
+parallel runs cannot collide on a port. They are forked from a server that has the libraries (`warm`) or started anew.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -13,16 +14,12 @@ from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import KernelProvisionerFactory
+
+from kpitoolkit.batch import guards, warm
+from kpitoolkit.batch.warm import SERVED
 
 KERNEL_NAME = "python3"
-ONE_THREAD = (
-    "OPENBLAS_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
 _LONGEST_SOCKET = 100  # a Unix socket's path holds 104 to 108 bytes
 
 
@@ -43,10 +40,7 @@ def environment(folder: Path, outputs: Path | None = None) -> dict[str, str]:
     ('1', False)
     """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
-    kept.update(dict.fromkeys(ONE_THREAD, "1"))
-    kept["IPYTHONDIR"] = str(folder)
-    kept["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-    kept["PYTHONHASHSEED"] = "0"
+    kept |= SERVED | {"IPYTHONDIR": str(folder)}
     if outputs is not None:
         kept["KPITOOLKIT_OUTPUTS"] = str(outputs.resolve())
     return kept
@@ -56,6 +50,9 @@ class BatchKernelManager(AsyncKernelManager):
     """Starts kernels of the running interpreter, over Unix sockets where the system has them."""
 
     outputs: Path | None = None
+    start: str = "warm"
+    started: str = ""
+    writable: tuple[str, ...] | None = None
 
     def __init__(self, **kwargs):
         kwargs.setdefault("kernel_spec_manager", KernelSpecManager(kernel_dirs=[]))
@@ -67,11 +64,25 @@ class BatchKernelManager(AsyncKernelManager):
             self.connection_file = str(connection)
             self.ip = str(self._folder / "k-ipc")
 
+    @property
+    def ipython_folder(self) -> Path:
+        """Stands in the environment of the kernel and of all that it starts, and of nothing else."""
+        return self._folder / "ipython"
+
     async def start_kernel(self, **kwargs):
-        """Start the kernel in the batch's environment."""
-        kwargs.setdefault("env", environment(self._folder / "ipython", self.outputs))
+        """Start the kernel in the batch's environment; it may write to ``writable`` only, where that is stated."""
+        stated = kwargs.setdefault("env", environment(self.ipython_folder, self.outputs))
+        if self.writable is not None:
+            temporary = self._folder / "tmp"
+            temporary.mkdir()
+            stated |= {"TMPDIR": str(temporary), guards.VARIABLE: json.dumps([str(self._folder), *self.writable])}
+            self.kernel_spec.argv[1:3] = ["-m", guards.__name__]
         kwargs["extra_arguments"] = [*kwargs.get("extra_arguments", ()), "--IPKernelApp.log_level=CRITICAL"]
+        known = KernelProvisionerFactory.instance().get_provisioner_entries()
+        if self.start == "warm" and warm.NAME in known:  # absent where the toolkit was only copied, not installed
+            self.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": warm.NAME}
         await super().start_kernel(**kwargs)
+        type(self).started = getattr(self.provisioner, "started", "cold")
 
     async def cleanup_resources(self, restart: bool = False):
         """Remove the kernel's folder with its sockets."""
@@ -80,6 +91,14 @@ class BatchKernelManager(AsyncKernelManager):
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def manager(outputs: Path | None = None) -> type[BatchKernelManager]:
-    """Return the class of managers whose kernels know where results are published."""
-    return type("BatchKernelManager", (BatchKernelManager,), {"outputs": outputs})
+def manager(outputs: Path | None = None, start: str = "warm") -> type[BatchKernelManager]:
+    """Return a class of managers for one notebook; after its kernel has started, ``started`` is ``warm`` or ``cold``.
+
+    Parameters
+    ----------
+    outputs : Path, optional
+        Where results are published.
+    start : {"warm", "cold"}
+        Forked from a server that has the libraries, where that is possible; or anew.
+    """
+    return type("BatchKernelManager", (BatchKernelManager,), {"outputs": outputs, "start": start})

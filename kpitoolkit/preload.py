@@ -1,0 +1,33 @@
+"""What the server of warm kernels holds when a kernel is forked from it: libraries, and nothing that runs.
+
+A fork takes along one thread only. So nothing here may leave a thread, a connection or an open file behind: a test
+counts them. Imported by that server alone (`batch.warm`).
+"""
+
+import gc
+import os
+import sys
+from importlib import import_module
+
+MODULES = (
+    *("duckdb", "ibis.backends.duckdb", "ipykernel.kernelapp", "pyarrow.parquet", "numba", "arviz", "nutpie"),
+    *("matplotlib.pyplot", "seaborn", "statsmodels.api", "statsmodels.formula.api"),
+    *("kpitoolkit.attribution", "kpitoolkit.regression", "kpitoolkit.tables", "kpitoolkit.parameters"),
+    *("kpitoolkit.pages.kpis", "kpitoolkit.pages.modelled", "kpitoolkit.pages.summary"),
+)
+ROOM = "kpitoolkit.reconciliation"
+"""Every module of it: its notebooks take most of them by name."""
+
+os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # Arrow's allocator starts a thread when it is loaded
+for name in MODULES:
+    import_module(name)
+for path in sorted(os.listdir(os.path.dirname(import_module(ROOM).__file__))):
+    if path.endswith(".py") and not path.startswith("_"):
+        import_module(f"{ROOM}.{path.removesuffix('.py')}")
+sys.modules["duckdb"].close()  # its default connection, which has a thread; made anew at first use
+
+PATH = [place for place in sys.path if place]
+"""Where a kernel looks for modules: as one that is started the usual way does, before IPython adds its folder."""
+
+gc.collect()
+gc.freeze()

@@ -1,0 +1,195 @@
+"""Kernels forked from a warm server: equal to cold ones to the byte, gone with whoever started them, never stale."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from kpitoolkit.batch import kernels, warm
+from kpitoolkit.batch.execute import execute
+
+CELLS = (
+    "import numpy as np, pandas as pd\nimport matplotlib.pyplot as plt\nimport seaborn, statsmodels.api as sm",
+    "{'a', 'b', 'cc', 'ddd'}, hash('kpi'), np.random.default_rng(7).normal(size=3)",
+    "x = np.linspace(0, 1, 500)\nsm.OLS(x**2 + np.sin(x), sm.add_constant(x)).fit().summary2(float_format='%.12f')",
+    "pd.DataFrame({'x': x, 'y': x @ np.outer(x, x)}).describe()",
+    "fig, ax = plt.subplots()\nseaborn.lineplot(x=x, y=x**3, ax=ax)\nplt.show()",
+    "import os, sys\nsorted(k for k in os.environ if 'THREADS' in k), plt.get_backend(), sys.argv[0] != ''",
+    "print('out')\nprint('err', file=sys.stderr)\n%matplotlib inline\n[place for place in sys.path if place]",
+    "import kpitoolkit.regression, threading\nos.getcwd(), plt.rcParams['figure.dpi'], threading.current_thread().name",
+    "1 / 0",
+)
+
+
+def notebook(folder: Path, cells=CELLS, name="asked.ipynb") -> Path:
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, id=f"c{n}") for n, cell in enumerate(cells)])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, folder / name)
+    return folder / name
+
+
+def outputs(path: Path) -> list:
+    return [cell["outputs"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if "outputs" in cell]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pids, seconds=20.0) -> bool:
+    """Wait until none of the processes runs."""
+    end = time.monotonic() + seconds
+    while any(alive(pid) for pid in pids) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(alive(pid) for pid in pids)
+
+
+def ask(code: str, start="warm") -> tuple[str, str]:
+    """Run code in a kernel; return what it printed and how the kernel was started."""
+
+    async def talk():
+        manager = kernels.manager(start=start)()
+        await manager.start_kernel()
+        client, said = manager.client(), []
+        client.start_channels()
+        try:
+            await client.wait_for_ready(timeout=120)
+            await client.execute_interactive(
+                code, timeout=120, output_hook=lambda m: said.append(m["content"].get("text", ""))
+            )
+        finally:
+            client.stop_channels()
+            await manager.shutdown_kernel(now=True)
+        return "".join(said), type(manager).started
+
+    return asyncio.run(talk())
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """The same notebook run by a warm kernel and by a cold one, each up to the cell that fails."""
+    folder = tmp_path_factory.mktemp("both")
+    asked = notebook(folder)
+    for start in warm.STARTS:
+        with pytest.raises(Exception, match="ZeroDivisionError"):
+            execute(asked, folder / f"{start}.ipynb", {}, {}, start=start)
+    return folder
+
+
+def test_warm_and_cold_outputs_are_equal_to_the_byte(both):
+    found, beside = outputs(both / "warm.ipynb"), outputs(both / "cold.ipynb")
+    assert len(found) == len(CELLS)
+    assert all(found[1:]), "a cell without any output compares nothing"
+    assert json.dumps(found) == json.dumps(beside)
+
+
+def test_the_server_holds_one_thread_and_no_socket_but_its_own():
+    said, started = ask(
+        "import os, psutil\nserver = psutil.Process(os.getppid())\n"
+        "print(server.num_threads(), [c.type for c in server.net_connections() if c.family.name != 'AF_UNIX'])\n"
+        "print([f.path for f in server.open_files()])"
+    )
+    assert started == "warm"
+    assert said == "1 []\n[]\n"
+
+
+def test_a_kernel_starts_with_random_numbers_of_its_own():
+    code = "import random, numpy as np\nprint(random.random(), np.random.random())"
+    assert ask(code)[0].split() != ask(code)[0].split()
+
+
+def test_a_kernel_can_use_duckdb_and_start_processes():
+    code = (
+        "import duckdb, subprocess, sys\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "print(duckdb.sql('select sum(range) from range(1000000)').fetchall())\n"
+        "print(subprocess.run([sys.executable, '-c', 'print(3)'], capture_output=True, text=True).stdout)\n"
+        "print(sum(ThreadPoolExecutor(2).map(int, ['1', '2'])))"
+    )
+    assert ask(code)[0].split() == ["[(499999500000,)]", "3", "3"]
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "terminate"])
+def test_no_kernel_and_no_server_outlives_whoever_started_them(tmp_path, end):
+    """A kernel in the middle of work, its own child process included."""
+    asked = notebook(
+        tmp_path,
+        ["import os, subprocess, time, pathlib\nchild = subprocess.Popen(['sleep', '600'])\n"
+         f"pathlib.Path({str(tmp_path / 'pids')!r}).write_text(f'{{os.getpid()}} {{child.pid}} {{os.getppid()}}')\n"
+         "while True:\n    pass"],
+    )  # fmt: skip
+    call = "import sys; from pathlib import Path; from kpitoolkit.batch.execute import execute; "
+    call += f"execute(Path({str(asked)!r}), Path({str(tmp_path / 'ran.ipynb')!r}), {{}}, {{}})"
+    caller = subprocess.Popen([sys.executable, "-c", call], start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        end_of_waiting = time.monotonic() + 120
+        while not (tmp_path / "pids").exists() and time.monotonic() < end_of_waiting:
+            time.sleep(0.1)
+        time.sleep(0.2)
+        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        assert all(alive(pid) for pid in pids)
+        caller.send_signal(end)
+        caller.wait(timeout=30)
+        assert gone(pids), [pid for pid in pids if alive(pid)]
+    finally:
+        caller.kill()
+
+
+def test_a_server_that_was_killed_is_started_again():
+    first, started = ask("import os; print(os.getppid())")
+    assert started == "warm"
+    os.kill(int(first), signal.SIGKILL)
+    again, started = ask("import os; print(os.getppid())")
+    assert started == "warm"
+    assert int(again) != int(first)
+
+
+def test_code_that_was_changed_is_read_anew(monkeypatch):
+    first, _ = ask("import os; print(os.getppid())")
+    monkeypatch.setattr(warm, "_newest", lambda: 1)
+    again, started = ask("import os; print(os.getppid())")
+    assert started == "warm"
+    assert first != again
+    assert gone([int(first)]), "the server with the old code ends once its kernels have"
+
+
+def test_what_cannot_be_forked_is_started_the_usual_way(monkeypatch):
+    asked = [sys.executable, "-m", "ipykernel_launcher", "-f", "k.json"]
+    same = dict(os.environ)
+    assert warm.forkable(asked, same) == ["-f", "k.json"]
+    assert warm.forkable(["/usr/bin/env", *asked[1:]], same) is None
+    assert warm.forkable([sys.executable, "-m", "xeus", "-f", "k.json"], same) is None
+    assert warm.forkable(asked, same | {"PYTHONPATH": "/elsewhere"}) is None
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert warm.forkable(asked, same) is None
+    monkeypatch.undo()
+    monkeypatch.setenv(warm.SWITCH, "cold")
+    assert ask("print(1)") == ("1\n", "cold")
+
+
+def test_a_server_that_cannot_start_costs_a_warning_and_no_notebook(monkeypatch, caplog):
+    monkeypatch.setattr(warm, "_server", warm.Server("no.such.module"))
+    assert ask("print(1)") == ("1\n", "cold")
+    assert "started the usual way" in caplog.text
+
+
+def test_nbval_and_plain_papermill_take_warm_kernels_by_the_environment(tmp_path):
+    cells = ["import os\nprint(open(f'/proc/{os.getppid()}/cmdline').read().count('forkserver'))", "import pandas"]
+    asked = notebook(tmp_path, cells)
+    told = {**os.environ, "JUPYTER_DEFAULT_PROVISIONER_NAME": warm.NAME}
+    ran = tmp_path / "ran.ipynb"
+    papermill = [sys.executable, "-m", "papermill", str(asked), str(ran), "--no-progress-bar", "-k", "python3"]
+    subprocess.run(papermill, check=True, env=told, capture_output=True)
+    assert outputs(ran)[0][0]["text"] in ("2\n", ["2\n"], "1\n", ["1\n"])
+    checked = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "-p", "no:cacheprovider", str(ran)]
+    done = subprocess.run(checked, env=told, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout

@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from kpitoolkit.batch.check import check_unit
 from kpitoolkit.batch.execute import execute, load
 from kpitoolkit.batch.plan import Notebook
 from kpitoolkit.batch.publish import inside, move, publish
+from kpitoolkit.batch.reasons import CONNECTION, by_notebook, shortened, why
 from kpitoolkit.batch.record import GOOD, Entry
 from kpitoolkit.batch.site import render_failure, render_page
 from kpitoolkit.contracts import GROUP_UNIT
@@ -101,7 +102,7 @@ def run_unit(
     earlier, left_out : sequence of Entry, sequence of str
         What became of the units' notebooks, and which results they do not have, for the group.
     report : callable
-        Is told of each notebook as soon as it is finished with.
+        Is told of each notebook as soon as it is finished with, and of one that begins, as ``running``.
     stopped : callable
         Asked before each notebook whether the run has been given up.
 
@@ -123,7 +124,8 @@ def run_unit(
         if stopped():
             break
         wanted = batch.wants(unit, notebook)
-        job = _job(batch, unit, notebook)
+        shelf = batch.shelf(unit)
+        job = job_of(batch, unit, notebook, record.files_digest(shelf, shelf.rglob("*.parquet")))
         if not notebook.made(declared):
             if wanted:
                 finish(replace(job, status="not_made", message=f"no {notebook.missing(declared)} declared"))
@@ -132,7 +134,8 @@ def run_unit(
             left_out += _shelve_earlier(batch, job)
             continue
         before = batch.before.get(job.place)
-        if not batch.force and _is_current(batch, before, job):
+        because = why(batch.home, before, job, batch.force)
+        if not because:
             _shelve(batch, before)
             finish(replace(before, status="unchanged"))
             continue
@@ -146,7 +149,9 @@ def run_unit(
         if standing:
             finish(replace(job, message=standing))
             continue
-        finish(_make(batch, notebook, replace(job, left_out=list(left_out))))
+        job = replace(job, left_out=list(left_out), because="; ".join(because))
+        report(replace(job, status="running"))
+        finish(_make(batch, notebook, job))
     return found, left_out
 
 
@@ -162,34 +167,45 @@ def _standing(batch: Batch, notebook: Notebook, before: Entry | None, earlier: S
     return f"not remade without {', '.join(gone)}; the last good page stands" if gone else ""
 
 
-def _job(batch: Batch, unit: str, notebook: Notebook) -> Entry:
-    """Return the entry of a notebook that is about to run: its parameters, and the hashes of all it follows from."""
+def job_of(batch: Batch, unit: str, notebook: Notebook, results: Mapping[str, str]) -> Entry:
+    """Return the entry of a notebook that is about to run: its parameters, and the hashes of all it follows from.
+
+    Parameters
+    ----------
+    batch : Batch
+    unit : str
+    notebook : Notebook
+    results : mapping of str
+        Hashes of the earlier notebooks' tables that it reads, by their place on its shelf.
+    """
     stated = batch.stated(unit)
     language = batch.language or stated.language
     known = {**stated.model_dump(), "case": batch.case.name, "units": list(batch.case.units), "language": language}
     known["unit_names"] = {name: dict(one.unit_name) for name, one in batch.case.units.items()}
     values = {name: known[name] for name in notebook.parameters if name in known}
-    catalogue = parameters.catalogue_path(stated.catalogue, batch.case.name, str(batch.case.folder))
+    catalogue = record.file_digest(parameters.catalogue_path(stated.catalogue, batch.case.name, str(batch.case.folder)))
     # what a connection's table holds is not known without reading it: it counts as changed in every run
-    data = batch.data[unit].items()
-    content = {table: batch.once if "connection" in found else found["sha256"] for table, found in data}
+    unknown = f"{CONNECTION}{batch.once}"
+    data = {table: unknown if "connection" in found else found["sha256"] for table, found in batch.data[unit].items()}
+    previous = {}
     if "previous_case" in notebook.parameters:  # the notebook's own tables of last quarter, which it may compare with
         read = parameters.previous_tables(batch.home.parent, stated, notebook.name)
-        content |= record.files_digest(batch.home.parent, read)
-    inputs = record.inputs_digest(values, record.file_digest(catalogue), content)
-    shelf = batch.shelf(unit)
-    key = record.digest(
-        [
-            inputs,
-            language,
-            known["unit_names"] if "unit_names" in values else stated.unit_name,
-            record.file_digest(notebook.path),
-            record.package_digest(),
-            record.versions(),
-            record.files_digest(shelf, shelf.rglob("*.parquet")),
-        ]
+        previous = record.files_digest(batch.home.parent, read)
+    parts = {
+        "data": data,
+        "previous": previous,
+        "catalogue": catalogue,
+        "names": record.digest(known["unit_names"] if "unit_names" in values else stated.unit_name),
+        "notebook": record.file_digest(notebook.path),
+        "package": record.package_digest(),
+        "versions": record.versions(),
+        "results": by_notebook(results, batch.notebooks),
+    }
+    inputs = record.inputs_digest(values, catalogue, data | previous)
+    key = record.digest([inputs, language, parts])
+    return Entry(
+        unit, notebook.name, language, "failed", key=key, inputs=inputs, parameters=values, parts=shortened(parts)
     )
-    return Entry(unit, notebook.name, language, "failed", key=key, inputs=inputs, parameters=values)
 
 
 def _make(batch: Batch, notebook: Notebook, job: Entry) -> Entry:
@@ -239,10 +255,6 @@ def _make(batch: Batch, notebook: Notebook, job: Entry) -> Entry:
     )
     _shelve(batch, finished)
     return finished
-
-
-def _is_current(batch: Batch, before: Entry | None, job: Entry) -> bool:
-    return bool(before) and before.status in GOOD and before.key == job.key and record.holds(batch.home, before)
 
 
 def _shelve(batch: Batch, entry: Entry) -> None:

@@ -47,7 +47,8 @@ class Entry:
 
     ``status`` is ``made``, ``unchanged``, ``failed``, ``refused`` (its unit's data are faulty) or ``not_made`` (its
     tables are not declared). ``outputs`` maps files, relative to the case's folder of outputs, to their SHA-256.
-    ``attempts`` holds why each earlier attempt of the same run failed.
+    ``attempts`` holds why each earlier attempt of the same run failed. ``parts`` are short hashes of what the key is
+    of, ``because`` why it was made; ``kernel`` is ``warm`` or ``cold``, or empty where none was started.
     """
 
     unit: str
@@ -64,6 +65,9 @@ class Entry:
     git: str = ""
     left_out: list[str] = field(default_factory=list)
     attempts: list[str] = field(default_factory=list)
+    parts: dict = field(default_factory=dict)
+    because: str = ""
+    kernel: str = ""
 
     @property
     def place(self) -> str:
@@ -81,6 +85,11 @@ def digest(value: object) -> str:
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def plain(value: object) -> object:
+    """Return a value as it is once it was written into ``run.json`` and read back."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def file_digest(path: Path) -> str:

@@ -62,6 +62,9 @@ class _Journal:
         with self.lock:
             if self.stop.is_set():
                 return
+            if entry.status == "running":
+                self.tell(entry, len(self.reports), self.total)
+                return
             self.reports.append(entry)
             if entry.status != "refused":  # what stands from before stands, and is still described
                 before = self.entries.get(entry.place)
@@ -105,7 +108,8 @@ def run_case(
     notebooks_dir : Path, optional
         By default ``notebooks/`` of the project.
     tell : callable
-        Called as ``tell(entry, done, total)`` whenever a notebook is finished with.
+        Called as ``tell(entry, done, total)``: at first of every notebook that was asked for, as ``waiting`` with the
+        seconds that it took last time; of each that begins, as ``running``; of each that is finished with.
     time_limit : float
         Seconds that a notebook may run before its kernel is ended.
     retries : int
@@ -116,6 +120,36 @@ def run_case(
     ToolkitError
         Before anything runs: faulty parameters; unknown names; another run of the same case under way.
     """
+    batch = prepare(folder, units, notebooks, language, force, output, notebooks_dir)
+    batch = replace(batch, time_limit=time_limit, retries=retries)
+    home = batch.home
+    if jobs is not None and jobs < 1:
+        raise ToolkitError(f"--jobs: {jobs} is not a number of units. State 1 or more")
+    if not time_limit > 0:
+        raise ToolkitError(f"--time-limit: {time_limit:g} is not a number of seconds. State more than 0")
+    if retries < 0:
+        raise ToolkitError(f"--retries: {retries} is not a number of attempts. State 0 or more")
+    home.mkdir(parents=True, exist_ok=True)
+    with only_run(home):
+        for leftover in home.glob(".work-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        batch = replace(batch, before=_earlier(batch))
+        try:
+            return _run(batch, jobs, tell)
+        finally:
+            shutil.rmtree(batch.work, ignore_errors=True)
+
+
+def prepare(
+    folder: Path,
+    units: Iterable[str] = (),
+    notebooks: Iterable[str] = (),
+    language: str | None = None,
+    force: bool = False,
+    output: Path | None = None,
+    notebooks_dir: Path | None = None,
+) -> Batch:
+    """Return what a run would work with, refusing what it would refuse; write nothing. As `run_case` says them."""
     case = parameters.read_case(folder)
     known = read_notebooks(notebooks_dir or parameters.project_root() / "notebooks")
     batchable = [name for name, notebook in known.items() if notebook.scope != "interactive"]
@@ -127,51 +161,40 @@ def run_case(
     check_names("unit", wanted_units, [*case.units, GROUP_UNIT])
     if language is not None:
         check_language(language)
-    if jobs is not None and jobs < 1:
-        raise ToolkitError(f"--jobs: {jobs} is not a number of units. State 1 or more")
-    if not time_limit > 0:
-        raise ToolkitError(f"--time-limit: {time_limit:g} is not a number of seconds. State more than 0")
-    if retries < 0:
-        raise ToolkitError(f"--retries: {retries} is not a number of attempts. State 0 or more")
     home = (Path(output).resolve() if output else parameters.outputs_root().resolve()) / case.name
-    home.mkdir(parents=True, exist_ok=True)
-    with only_run(home):
-        for leftover in home.glob(".work-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        work = home / f".work-{os.getpid()}"
-        batch = Batch(
-            case=case,
-            home=home,
-            work=work,
-            notebooks={name: known[name] for name in batchable},
-            wanted_units=wanted_units or (*case.units, GROUP_UNIT),
-            wanted_notebooks=wanted_notebooks or tuple(batchable),
-            language=language,
-            force=force,
-            time_limit=time_limit,
-            retries=retries,
-            before={
-                place: entry
-                for place, entry in record.load(home / "run.json").items()
-                if entry.unit in (*case.units, GROUP_UNIT) and entry.notebook in batchable
-            },
-        )
-        try:
-            return _run(batch, jobs, tell)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    batch = Batch(
+        case=case,
+        home=home,
+        work=home / f".work-{os.getpid()}",
+        notebooks={name: known[name] for name in batchable},
+        wanted_units=wanted_units or (*case.units, GROUP_UNIT),
+        wanted_notebooks=wanted_notebooks or tuple(batchable),
+        language=language,
+        force=force,
+    )
+    if not any(batch.wants(unit, notebook) for unit in (*case.units, GROUP_UNIT) for notebook in batch.chain(unit)):
+        raise ToolkitError("nothing to run: none of these notebooks is made for these units")
+    return replace(batch, before=_earlier(batch))
+
+
+def _earlier(batch: Batch) -> dict[str, Entry]:
+    """Return what earlier runs left of the case's units and notebooks, by place."""
+    known = record.load(batch.home / "run.json").items()
+    units = (*batch.case.units, GROUP_UNIT)
+    return {place: entry for place, entry in known if entry.unit in units and entry.notebook in batch.notebooks}
 
 
 def _run(batch: Batch, jobs: int | None, tell: Tell) -> Report:
     case, started, before = batch.case, _now(), record.last_index(batch.home / "run.json")
     total = sum(batch.wants(unit, notebook) for unit in (*case.units, GROUP_UNIT) for notebook in batch.chain(unit))
-    if not total:
-        raise ToolkitError("nothing to run: none of these notebooks is made for these units")
     seen: dict[Path, str] = {}
     for unit in (*case.units, GROUP_UNIT):
         batch.data[unit] = standing.data_of(case, batch.stated(unit), seen)
     for unit in case.units:
         (batch.shelf(unit) / "tables").mkdir(parents=True)
+    for unit, notebook in ((u, n) for u in (*case.units, GROUP_UNIT) for n in batch.chain(u) if batch.wants(u, n)):
+        waiting = Entry(unit, notebook.name, batch.language or batch.stated(unit).language, "waiting")
+        tell(replace(waiting, seconds=batch.before.get(waiting.place, waiting).seconds), 0, total)
     journal = _Journal(batch, total, tell)
     try:
         _run_units(batch, jobs, journal)

@@ -6,6 +6,7 @@ counts them. Imported by that server alone (`batch.warm`).
 
 import gc
 import os
+import pkgutil
 import sys
 from importlib import import_module
 
@@ -18,16 +19,18 @@ MODULES = (
 ROOM = "kpitoolkit.reconciliation"
 """Every module of it: its notebooks take most of them by name."""
 
-os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # Arrow's allocator starts a thread when it is loaded
-for name in MODULES:
-    import_module(name)
-for path in sorted(os.listdir(os.path.dirname(import_module(ROOM).__file__))):
-    if path.endswith(".py") and not path.startswith("_"):
-        import_module(f"{ROOM}.{path.removesuffix('.py')}")
-sys.modules["duckdb"].close()  # its default connection, which has a thread; made anew at first use
-
-PATH = [place for place in sys.path if place]
+PATH: list[str] = []
 """Where a kernel looks for modules: as one that is started the usual way does, before IPython adds its folder."""
 
-gc.collect()
-gc.freeze()
+
+def load() -> None:
+    """Import everything, leave nothing running, and keep what was imported out of the collector's way."""
+    PATH[:] = [place for place in sys.path if place]
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # Arrow's allocator starts a thread when loaded
+    for name in MODULES:
+        import_module(name)
+    for _finder, name, _package in pkgutil.iter_modules(import_module(ROOM).__path__):
+        import_module(f"{ROOM}.{name}")
+    sys.modules["duckdb"].close()  # its default connection, which has a thread; made anew at first use
+    gc.collect()
+    gc.freeze()

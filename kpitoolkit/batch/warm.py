@@ -74,7 +74,7 @@ class Server(forkserver.ForkServer):
             listener.listen()
             alive, held = os.pipe()
             passed = listener.fileno(), alive
-            command = f"import {self._preloaded}; from multiprocessing.forkserver import main; "
+            command = f"import {self._preloaded} as held; held.load(); from multiprocessing.forkserver import main; "
             command += f"main({passed[0]}, {passed[1]}, [])"
             told = {**os.environ, **SERVED}
             try:

@@ -17,15 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kpitoolkit import parameters, tables
-from kpitoolkit.batch import record
+from kpitoolkit.batch import guards, record
 from kpitoolkit.batch.check import check_unit
 from kpitoolkit.batch.execute import execute, load
 from kpitoolkit.batch.plan import Notebook
 from kpitoolkit.batch.publish import inside, move, publish
 from kpitoolkit.batch.reasons import CONNECTION, by_notebook, shortened, why
 from kpitoolkit.batch.record import GOOD, Entry
+from kpitoolkit.batch.redact import Redactor
 from kpitoolkit.batch.site import render_failure, render_page
 from kpitoolkit.contracts import GROUP_UNIT
+from kpitoolkit.errors import Faults, ToolkitError
 from kpitoolkit.parameters import Case, Parameters
 
 _BAD = ("failed", "refused")
@@ -42,6 +44,8 @@ class Batch:
     ----------
     before : dict of Entry
         By place: what earlier runs left.
+    done : dict of Entry
+        By place: what an attempt of this same run has published that was cut off, as by a worker's death.
     data : dict
         By unit: the tables that its data declare, with their hashes.
     once : str
@@ -61,6 +65,7 @@ class Batch:
     language: str | None
     force: bool
     before: dict[str, Entry] = field(default_factory=dict)
+    done: dict[str, Entry] = field(default_factory=dict)
     data: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     once: str = field(default_factory=lambda: uuid.uuid4().hex)
     time_limit: float = 3600.0
@@ -133,17 +138,22 @@ def run_unit(
         if not wanted:
             left_out += _shelve_earlier(batch, job)
             continue
+        done = batch.done.get(job.place)
+        if done and not why(batch.home, done, job):
+            shelve(batch, done)
+            finish(done)
+            continue
         before = batch.before.get(job.place)
         because = why(batch.home, before, job, batch.force)
         if not because:
-            _shelve(batch, before)
+            shelve(batch, before)
             finish(replace(before, status="unchanged"))
             continue
         if faults is None:
             with _ALONE:
                 faults = [] if unit == GROUP_UNIT else check_unit(batch.case, batch.stated(unit), batch.home.parent)
         if faults:
-            finish(replace(job, status="refused", message="\n".join(faults)))
+            finish(replace(job, status="refused", message=Redactor().text("\n".join(faults))))
             continue
         standing = _standing(batch, notebook, before, [*earlier, *found])
         if standing:
@@ -151,7 +161,7 @@ def run_unit(
             continue
         job = replace(job, left_out=list(left_out), because="; ".join(because))
         report(replace(job, status="running"))
-        finish(_make(batch, notebook, job))
+        finish(_make(batch, notebook, job, stopped))
     return found, left_out
 
 
@@ -208,13 +218,12 @@ def job_of(batch: Batch, unit: str, notebook: Notebook, results: Mapping[str, st
     )
 
 
-def _make(batch: Batch, notebook: Notebook, job: Entry) -> Entry:
+def _make(batch: Batch, notebook: Notebook, job: Entry, stopped: Callable[[], bool]) -> Entry:
     """Execute a notebook in the run's own folder, publish it where it succeeds, keep what there is where it fails."""
     unit, began = job.unit, time.monotonic()
     stem = f"{notebook.name}.{job.language}"
     pages, made = batch.work / "pages" / unit, batch.work / "made" / unit / notebook.name
     pages.mkdir(parents=True, exist_ok=True)
-    made.mkdir(parents=True, exist_ok=True)
     stated = batch.stated(unit)
     folders = {
         "data_dir": str(batch.case.folder),
@@ -228,36 +237,104 @@ def _make(batch: Batch, notebook: Notebook, job: Entry) -> Entry:
         str(batch.work / "results"): str(batch.home),
         str(batch.work / "pages"): str(batch.home),
     }
-    done = replace(job, git=record.git_commit(), finished=_now())
+    done = replace(job, git=record.git_commit(), finished=_now(), attempts=[])
     rendered = (pages / f"{stem}.ipynb", pages / f"{stem}.html")
+    noted, before = batch.work / "published", batch.before.get(job.place)
+    watched = guards.Watched(batch.home, noted)
     try:
         with _ALONE:
             load()
-        execute(notebook.path, pages / f"{stem}.ipynb", values, lasting, batch.home.parent)
+        done = replace(done, kernel=_attempt(batch, notebook, rendered[0], values, lasting, done.attempts, stopped))
         with _ALONE:
             render_page(*rendered, stated, done, batch.case.name, batch.data[unit])
-        files = {f"{unit}/tables/{path.name}": path for path in sorted((made / "tables").glob("*")) if path.is_file()}
+        files = {f"{unit}/tables/{path.name}": path for path in _tables_of(made)}
         files |= {f"{unit}/{stem}.{kind}": pages / f"{stem}.{kind}" for kind in ("ipynb", "html")}
         outputs = {name: record.file_digest(path) for name, path in files.items()}
-        before = batch.before.get(job.place)
+        _refuse_changes(watched)
+        guards.note(noted, outputs, before.outputs if before else ())
         publish(batch.home, files, before.outputs if before else ())
     except Exception as error:
         failed = replace(done, message=one_line(error), seconds=round(time.monotonic() - began, 1))
-        with _ALONE:
-            render_failure(*rendered, stated, failed, batch.case.name, batch.data[unit])
-        for path in sorted(pages.glob(f"{stem}.*")):
-            move(path, inside(batch.home, f"failed/{unit}/{path.name}"))
-        return failed
+        return _keep_failed(batch, rendered, failed)
     for kind in ("ipynb", "html"):
         inside(batch.home, f"failed/{unit}/{stem}.{kind}").unlink(missing_ok=True)
     finished = replace(
         done, status="made", outputs=outputs, finished=_now(), seconds=round(time.monotonic() - began, 1)
     )
-    _shelve(batch, finished)
+    shelve(batch, finished)
     return finished
 
 
-def _shelve(batch: Batch, entry: Entry) -> None:
+def _attempt(
+    batch: Batch,
+    notebook: Notebook,
+    target: Path,
+    values: Mapping[str, object],
+    lasting: Mapping[str, str],
+    attempts: list[str],
+    stopped: Callable[[], bool],
+) -> str:
+    """Execute a notebook, and again where its kernel failed; note why in ``attempts``. Return how its kernel started."""
+    made = Path(values.get("save_dir", batch.work / "made"))
+    while True:
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        try:
+            return execute(
+                notebook.path,
+                target,
+                values,
+                lasting,
+                batch.home.parent,
+                time_limit=batch.time_limit,
+                protected=(batch.home, batch.case.folder),
+                stopped=stopped,
+            )
+        except ToolkitError as error:
+            if not getattr(error, "again", False) or len(attempts) == batch.retries:
+                raise
+            attempts.append(one_line(error))
+
+
+def _tables_of(made: Path) -> list[Path]:
+    """Return the tables that a notebook has saved, refusing links and what holds a credential of the environment."""
+    found, redactor, faults = [], Redactor(), []
+    for path in sorted((made / "tables").glob("*")):
+        if not path.resolve().is_relative_to(made.resolve()) or path.is_symlink():
+            faults.append(f"tables/{path.name} is a link. Save a file")
+        elif path.is_file():
+            if redactor.finds(path):
+                faults.append(f"tables/{path.name} holds a credential of the environment. Save the table without it")
+            found.append(path)
+    if faults:
+        raise Faults("not published", faults)
+    return found
+
+
+def _refuse_changes(watched: guards.Watched) -> None:
+    changed = watched.changed()
+    if changed:
+        shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise ToolkitError(
+            f"published files changed while it ran, by it or by a notebook beside it: {shown}. Notebooks save in "
+            "save_dir only; the next run makes these files again"
+        )
+
+
+def _keep_failed(batch: Batch, rendered: tuple[Path, Path], failed: Entry) -> Entry:
+    """Keep a notebook that failed, as far as it ran, with its page; where even that cannot be, say so."""
+    try:
+        with _ALONE:
+            render_failure(*rendered, batch.stated(failed.unit), failed, batch.case.name, batch.data[failed.unit])
+        for path in rendered:
+            if path.is_file():
+                move(path, inside(batch.home, f"failed/{failed.unit}/{path.name}"))
+    except (OSError, ToolkitError) as error:
+        return replace(failed, message=f"{failed.message}; what ran could not be kept: {one_line(error)}")
+    return failed
+
+
+def shelve(batch: Batch, entry: Entry) -> None:
     """Put a notebook's published tables on the shelf that later notebooks read."""
     if entry.unit == GROUP_UNIT:
         return
@@ -271,7 +348,7 @@ def _shelve_earlier(batch: Batch, job: Entry) -> list[str]:
     for entry in batch.before.values():
         same = (entry.unit, entry.notebook, entry.inputs) == (job.unit, job.notebook, job.inputs)
         if same and entry.status in GOOD and record.holds(batch.home, entry):
-            _shelve(batch, entry)
+            shelve(batch, entry)
             return []
     return [f"{job.unit}/{job.notebook}"]
 
@@ -285,9 +362,10 @@ def one_line(error: Exception) -> str:
     'ValueError: no such'
     """
     name, said = getattr(error, "ename", type(error).__name__), str(getattr(error, "evalue", error))
-    said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", said).split())
+    said = " ".join(Redactor().text(re.sub(r"\x1b\[[0-9;]*m", "", said)).split())
     said = said if len(said) <= 300 else said[:297] + "..."
-    return said if name in ("ToolkitError", "Faults") else f"{name}: {said}".rstrip(": ")
+    own = isinstance(error, ToolkitError) or name in ("ToolkitError", "Faults")
+    return said if own else f"{name}: {said}".rstrip(": ")
 
 
 def _now() -> str:

@@ -7,10 +7,12 @@ each is written down at once, so that a run which is cut short goes on from ther
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from kpitoolkit import parameters
@@ -54,7 +56,6 @@ class _Journal:
         self.batch, self.total, self.tell = batch, total, tell
         self.entries = dict(batch.before)
         self.reports: list[Entry] = []
-        self.left_out: list[str] = []
         self.lock, self.stop = threading.Lock(), threading.Event()
 
     def report(self, entry: Entry) -> None:
@@ -65,7 +66,7 @@ class _Journal:
             if entry.status == "running":
                 self.tell(entry, len(self.reports), self.total)
                 return
-            self.reports.append(entry)
+            self.reports = [known for known in self.reports if known.place != entry.place] + [entry]
             if entry.status != "refused":  # what stands from before stands, and is still described
                 before = self.entries.get(entry.place)
                 outputs = entry.outputs or (before.outputs if before else {})
@@ -88,6 +89,7 @@ def run_case(
     tell: Tell = lambda entry, done, total: None,
     time_limit: float = 3600.0,
     retries: int = 1,
+    scheduler: str | None = None,
 ) -> Report:
     """Run the notebooks of a case and publish their pages and tables.
 
@@ -114,11 +116,14 @@ def run_case(
         Seconds that a notebook may run before its kernel is ended.
     retries : int
         Further attempts at a notebook whose kernel failed, not its cells.
+    scheduler : str, optional
+        Address of a Dask cluster that runs the units, such as ``tcp://host:8786``; by default they run here.
 
     Raises
     ------
     ToolkitError
-        Before anything runs: faulty parameters; unknown names; another run of the same case under way.
+        Before anything runs: faulty parameters; unknown names; another run of the same case under way; a cluster that
+        cannot be reached or would not make the same.
     """
     batch = prepare(folder, units, notebooks, language, force, output, notebooks_dir)
     batch = replace(batch, time_limit=time_limit, retries=retries)
@@ -135,7 +140,8 @@ def run_case(
             shutil.rmtree(leftover, ignore_errors=True)
         batch = replace(batch, before=_earlier(batch))
         try:
-            return _run(batch, jobs, tell)
+            with _place(batch, scheduler) as run_units:
+                return _run(batch, jobs, tell, run_units)
         finally:
             shutil.rmtree(batch.work, ignore_errors=True)
 
@@ -184,7 +190,19 @@ def _earlier(batch: Batch) -> dict[str, Entry]:
     return {place: entry for place, entry in known if entry.unit in units and entry.notebook in batch.notebooks}
 
 
-def _run(batch: Batch, jobs: int | None, tell: Tell) -> Report:
+@contextmanager
+def _place(batch: Batch, scheduler: str | None) -> Iterator[Callable]:
+    """Yield what runs units: threads of this process, whose kernels do the work, or a cluster."""
+    if not scheduler:
+        yield _run_units
+        return
+    from kpitoolkit.batch import cluster
+
+    with cluster.joined(scheduler, batch) as client:
+        yield partial(cluster.run_units, client)
+
+
+def _run(batch: Batch, jobs: int | None, tell: Tell, run_units: Callable) -> Report:
     case, started, before = batch.case, _now(), record.last_index(batch.home / "run.json")
     total = sum(batch.wants(unit, notebook) for unit in (*case.units, GROUP_UNIT) for notebook in batch.chain(unit))
     seen: dict[Path, str] = {}
@@ -197,9 +215,9 @@ def _run(batch: Batch, jobs: int | None, tell: Tell) -> Report:
         tell(replace(waiting, seconds=batch.before.get(waiting.place, waiting).seconds), 0, total)
     journal = _Journal(batch, total, tell)
     try:
-        _run_units(batch, jobs, journal)
+        left_out = run_units(batch, tuple(case.units), jobs, journal.report, journal.stop)
         if {entry.status for entry in journal.reports} - {"not_made"} != {"refused"}:
-            run_unit(batch, GROUP_UNIT, journal.reports, journal.left_out, journal.report, journal.stop.is_set)
+            run_units(batch, (GROUP_UNIT,), jobs, journal.report, journal.stop, journal.reports, left_out)
     finally:
         journal.stop.set()
     order = {name: position for position, name in enumerate((*case.units, GROUP_UNIT))}
@@ -215,19 +233,27 @@ def _run(batch: Batch, jobs: int | None, tell: Tell) -> Report:
     return report
 
 
-def _run_units(batch: Batch, jobs: int | None, journal: _Journal) -> None:
-    """Run the units' chains in threads: what takes time is done by their kernels."""
-    units = tuple(batch.case.units)
-    pool = ThreadPoolExecutor(max_workers=min(jobs or os.cpu_count() or 1, len(units)))
-    told = {"report": journal.report, "stopped": journal.stop.is_set}
+def _run_units(
+    batch: Batch,
+    units: Sequence[str],
+    jobs: int | None,
+    report: Callable[[Entry], None],
+    stop: threading.Event,
+    earlier: Sequence[Entry] = (),
+    left_out: Sequence[str] = (),
+) -> list[str]:
+    """Run units' chains in threads: what takes time is done by their kernels. Return what they have to do without."""
+    pool, missing = ThreadPoolExecutor(max_workers=min(jobs or os.cpu_count() or 1, len(units))), []
+    told = (earlier, left_out, report, stop.is_set)
     try:
-        for finished in as_completed([pool.submit(run_unit, batch, unit, **told) for unit in units]):
-            journal.left_out += finished.result()[1]
+        for finished in as_completed([pool.submit(run_unit, batch, unit, *told) for unit in units]):
+            missing += finished.result()[1]
     except BaseException:
-        journal.stop.set()
+        stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+    return missing
 
 
 def _save_record(

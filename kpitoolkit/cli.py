@@ -52,17 +52,28 @@ def main():
 @click.option("--language", metavar="it|en", help="Language of the pages (default: as the parameters say).")
 @click.option("--force", is_flag=True, help="Make again what is up to date.")
 @click.option("--output", type=click.Path(path_type=Path), help="Where results go (default: outputs/).")
-def run(case, units, notebooks, jobs, language, force, output):
+@click.option("--time-limit", type=float, metavar="SECONDS", help="That a notebook may run (default: 3600).")
+@click.option("--retries", type=int, help="Further attempts where a kernel fails, not its cells (default: 1).")
+@click.option("--dry-run", is_flag=True, help="Say what would run and why; run and write nothing.")
+def run(case, units, notebooks, jobs, language, force, output, dry_run, **limits):
     """Run the notebooks of CASE, a folder such as parameters/sample-2026Q3 or its bare name."""
     with _one_message():
         from kpitoolkit.batch.check import find_case
 
         _check_catalogues(find_case(case))
-        from kpitoolkit.batch.runner import run_case
+        from kpitoolkit.batch.runner import prepare, run_case
+
+        if dry_run:
+            from kpitoolkit.batch import dry_run as dry
+
+            batch = prepare(find_case(case), units, notebooks, language, force, output)
+            click.echo("\n".join(dry.said(dry.explain(batch))))
+            return
 
         began = time.monotonic()
         with _progress() as tell:
-            report = run_case(find_case(case), units, notebooks, jobs, language, force, output, tell=tell)
+            stated = {name: limit for name, limit in limits.items() if limit is not None}
+            report = run_case(find_case(case), units, notebooks, jobs, language, force, output, tell=tell, **stated)
         click.echo(closing(report, time.monotonic() - began))
         sys.exit(report.exit_status)
 

@@ -5,7 +5,7 @@ computes with, and the results of earlier notebooks that it reads. The hash of t
 in ``run.json`` so that a later run can say which of them is another.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kpitoolkit.batch import record
@@ -118,7 +118,7 @@ def changes(before: Entry, job: Entry) -> list[str]:
     results = was.get("results", {}), now.get("results", {})
     names = [name for name in sorted({*results[0], *results[1]}) if results[0].get(name) != results[1].get(name)]
     if names:
-        said.append(f"results changed ({_listed(names)})")
+        said.append(f"results changed ({listed(names)})")
     return said
 
 
@@ -130,7 +130,7 @@ def _data(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
         "data declared since": sorted({*now} - {*was}),
         "data not declared any more": sorted({*was} - {*now}),
     }
-    return [f"{sentence} ({_listed(tables)})" for sentence, tables in groups.items() if tables]
+    return [f"{sentence} ({listed(tables)})" for sentence, tables in groups.items() if tables]
 
 
 def _parameters(was: Mapping, now: Mapping) -> list[str]:
@@ -146,6 +146,13 @@ def _parameters(was: Mapping, now: Mapping) -> list[str]:
     ]
 
 
-def _listed(names: list[str], most: int = 6) -> str:
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Write names with commas, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -78,15 +78,20 @@ class Fit:
         """Two-sided p-value of each effect."""
         return 2 * stats.t.sf(np.abs(self.effects) / self.errors, self.freedom)
 
-    def joint_p(self, among: Sequence[int] | None = None) -> float:
-        """P-value that these effects (all of them by default) are zero: F test, the larger of both covariances'."""
-        picked = list(range(len(self.effects)) if among is None else among)
-        effects, found = self.effects[picked], []
-        for covariance in self.covariances:
-            part = covariance[np.ix_(picked, picked)]
-            ratio = effects @ np.linalg.lstsq(part, effects, rcond=None)[0] / len(picked)
-            found.append(stats.f.sf(ratio, len(picked), self.freedom))
-        return float(max(found))
+    def joint_ratio(self) -> float:
+        """F of all effects together: the smaller of both covariances'."""
+        return min(
+            float(self.effects @ np.linalg.lstsq(covariance, self.effects, rcond=None)[0] / len(self.effects))
+            for covariance in self.covariances
+        )
+
+    def joint_p(self) -> float:
+        """P-value that all effects are zero, by an F test."""
+        return float(stats.f.sf(self.joint_ratio(), len(self.effects), self.freedom))
+
+    def shrunk(self) -> np.ndarray:
+        """Effects times ``max(0, 1 - 1 / F)``: what is left of them once their own sampling error is taken off."""
+        return self.effects * max(0.0, 1 - 1 / max(self.joint_ratio(), 1e-300))
 
     def half_widths(self, level: float) -> np.ndarray:
         """Half the width of each effect's interval."""
@@ -290,7 +295,8 @@ def both_ways(panel: Panel, lags: Sequence[int]) -> tuple[Fit, float]:
     The fit of a pair, and the p-value that the company KPI's past says nothing of the marketing KPI beyond its own.
 
     Each direction's correction knows the other: where a KPI follows the company figure, short series of several units
-    would else let it seem to lead. The p-value is NaN where the reverse cannot be tested.
+    would else let it seem to lead. How the marketing KPI follows enters shrunken, since where it does not, its sampling
+    error alone would cost power. The p-value is NaN where the reverse cannot be tested.
     """
     turned = Panel(panel.marketing, panel.company, panel.frequency, panel.controls, panel.first, panel.units)
     steps = list(range(1, BACK[panel.frequency] + 1))
@@ -303,7 +309,8 @@ def both_ways(panel: Panel, lags: Sequence[int]) -> tuple[Fit, float]:
         return ahead, behind.joint_p()
     padded = np.zeros(max(lags))
     padded[[lag - 1 for lag in lags]] = ahead.effects
-    return fit(panel, lags, back=behind), fit(turned, steps, back=replace(ahead, effects=padded)).joint_p()
+    known = replace(behind, effects=behind.shrunk())
+    return fit(panel, lags, back=known), fit(turned, steps, back=replace(ahead, effects=padded)).joint_p()
 
 
 def placebo_p(panel: Panel, lags: Sequence[int]) -> float:

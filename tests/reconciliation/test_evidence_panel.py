@@ -89,6 +89,25 @@ def test_an_echo_does_not_pass_as_a_lead_and_is_seen_from_behind():
     assert np.mean(seen) <= 0.15 and np.mean(followed) >= 0.9
 
 
+def test_how_the_kpi_follows_counts_only_beyond_its_sampling_error():
+    strong, weak = (panels.fit(pair(13, 104, effect=effect), [1]) for effect in (0.6, 0.0))
+    ratio = (strong.effects[0] / strong.errors[0]) ** 2
+    assert strong.shrunk()[0] == pytest.approx(strong.effects[0] * (1 - 1 / ratio))
+    assert abs(weak.effects[0]) < weak.errors[0] and weak.shrunk()[0] == 0
+
+
+def test_a_kpi_that_does_not_follow_is_corrected_as_if_it_could_not():
+    alone = []
+    for seed in range(6):
+        panel = pair(seed, 16, 4, "quarter")
+        turned = panels.Panel(panel.marketing, panel.company, "quarter")
+        ahead, behind = panels.fit(panel, [1]), panels.fit(turned, [1])
+        same = np.allclose(panels.both_ways(panel, [1])[0].effects, ahead.effects, rtol=1e-9)
+        assert same == (behind.joint_ratio() <= 1)
+        alone.append(same)
+    assert 0 < sum(alone) < 6
+
+
 def test_equivalence_is_two_one_sided_tests():
     found = panels.fit(pair(7, 200, effect=0.0), [1])
     effect, error = found.effects[0], found.errors[0]

@@ -244,7 +244,8 @@ def _make(batch: Batch, notebook: Notebook, job: Entry, stopped: Callable[[], bo
     try:
         with _ALONE:
             load()
-        done = replace(done, kernel=_attempt(batch, notebook, rendered[0], values, lasting, done.attempts, stopped))
+        places = (notebook.path, rendered[0], values, lasting, batch.home.parent)
+        done = replace(done, kernel=_attempt(batch, places, made, done.attempts, stopped) or "")
         with _ALONE:
             render_page(*rendered, stated, done, batch.case.name, batch.data[unit])
         files = {f"{unit}/tables/{path.name}": path for path in _tables_of(made)}
@@ -265,31 +266,14 @@ def _make(batch: Batch, notebook: Notebook, job: Entry, stopped: Callable[[], bo
     return finished
 
 
-def _attempt(
-    batch: Batch,
-    notebook: Notebook,
-    target: Path,
-    values: Mapping[str, object],
-    lasting: Mapping[str, str],
-    attempts: list[str],
-    stopped: Callable[[], bool],
-) -> str:
-    """Execute a notebook, and again where its kernel failed; note why in ``attempts``. Return how its kernel started."""
-    made = Path(values.get("save_dir", batch.work / "made"))
+def _attempt(batch: Batch, places: tuple, made: Path, attempts: list[str], stopped: Callable[[], bool]) -> str:
+    """Execute a notebook, and again where its kernel failed: ``attempts`` takes why. Return how its kernel started."""
+    limits = {"time_limit": batch.time_limit, "protected": (batch.home, batch.case.folder), "stopped": stopped}
     while True:
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
         try:
-            return execute(
-                notebook.path,
-                target,
-                values,
-                lasting,
-                batch.home.parent,
-                time_limit=batch.time_limit,
-                protected=(batch.home, batch.case.folder),
-                stopped=stopped,
-            )
+            return execute(*places, **limits)
         except ToolkitError as error:
             if not getattr(error, "again", False) or len(attempts) == batch.retries:
                 raise

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from kpitoolkit.sources import looks_secret
@@ -42,6 +43,10 @@ class Redactor:
     def text(self, said: str) -> str:
         """Return a text without credentials."""
         return self._found.sub("***", said) if self._found else said
+
+    def finds(self, path: Path) -> bool:
+        """Tell whether a file holds a credential."""
+        return bool(self._found and self._found.search(path.read_bytes().decode("utf-8", "replace")))
 
     def tree(self, value):
         """Return what JSON holds, without credentials in its texts; pictures stay as they are.

@@ -114,7 +114,7 @@ def write_notebooks(folder: Path) -> Path:
     return folder
 
 
-def run_here(source, target, values, lasting, outputs=None):
+def run_here(source, target, values, lasting, outputs=None, **limits):
     """Run a notebook as papermill would, in this process."""
     content, names = json.loads(source.read_text()), {}
     given = _cell("\n".join(f"{name} = {value!r}" for name, value in values.items()), "injected-parameters")

@@ -306,7 +306,7 @@ def test_this_process_reads_and_renders_one_at_a_time(tiny, tmp_path, monkeypatc
 
     for name in ("check_unit", "render_page", "render_failure", "load"):
         monkeypatch.setattr(chain, name, busy)
-    monkeypatch.setattr(chain, "execute", lambda *said: None)
+    monkeypatch.setattr(chain, "execute", lambda *said, **more: None)
     run_case(tiny, output=tmp_path / "outputs", notebooks_dir=NOTEBOOKS, jobs=3)
     assert len(most) >= 9
     assert max(most) == 1
@@ -327,7 +327,7 @@ def test_a_killed_run_leaves_published_pages_whole_and_no_kernel(place):
     call = f"from kpitoolkit.batch.runner import run_case; run_case({str(folder)!r}, units=['north'], force=True, "
     call += f"output={str(home.parent)!r}, notebooks_dir={str(slow)!r})"
     run = subprocess.Popen([sys.executable, "-c", f"from pathlib import Path; {call}"])
-    kernel = wait_for(lambda: (folder / "kernel.pid").is_file() and int((folder / "kernel.pid").read_text() or 0))
+    kernel = wait_for(lambda: sum(int(path.read_text() or 0) for path in home.glob(".work-*/made/*/*/kernel.pid")))
     run.send_signal(signal.SIGKILL)
     run.wait()
     after = {name: content for name, content in snapshot(home).items() if not name.startswith(".work")}

@@ -243,7 +243,7 @@ def scorecard(
     unit_in_data : str
         The unit's name in ``targets``.
     missing_units : iterable of str
-        Of a group: units without results; every figure then has status ``partial``.
+        Of a group: units without results; every figure then has status ``partial`` and is held against no target.
 
     Returns
     -------
@@ -267,7 +267,8 @@ def scorecard(
         target = None if target is None else bridges.as_kept(target, kpi.unit)
         actual, status = figures["actual"]
         low, high = intervals.of_kpi(kpi, basis, values["actual"])
-        attained = attainment(actual, target, kpi.direction)
+        judged = None if missing_units else actual  # a target of the whole group is not one of a part
+        attained = attainment(judged, target, kpi.direction)
         rows.append(
             {
                 **{name: value for name, (value, _) in figures.items()},
@@ -280,12 +281,12 @@ def scorecard(
                 "direction": kpi.direction,
                 "owner": _joined(kpi.owner),
                 "version": kpi.version,
-                "variance": None if target is None or actual is None else actual - target,
+                "variance": None if target is None or judged is None else judged - target,
                 "attainment": attained,
                 "low": low,
                 "high": high,
                 "light": light(
-                    _met(actual, kpi.direction) if target == 0 else attained, target, low, high, catalogue.amber_from
+                    _met(judged, kpi.direction) if target == 0 else attained, target, low, high, catalogue.amber_from
                 ),
                 "answers": intervals.few_answers(kpi, basis, values["actual"]),
                 "name_en": kpi.name.en,

@@ -290,6 +290,10 @@ def test_a_missing_unit_makes_the_group_partial_and_is_not_compared():
     assert "b missing" in found.findings("en")[0]
     card = scorecard.scorecard(CATALOGUE, found.measures, NOW, {"ledger"}, "EUR", missing_units=found.missing_units)
     assert card.table.set_index("kpi")["status"]["revenue"] == "partial"
+    wanted = pd.DataFrame({"unit": ["group"], "quarter": NOW, "kpi": "revenue", "version": 1, "value": 12e6})
+    told = {"targets": wanted, "unit_in_data": "group", "missing_units": found.missing_units}
+    row = scorecard.scorecard(CATALOGUE, found.measures, NOW, {"ledger"}, "EUR", **told).table.iloc[0]
+    assert row["light"] == "white" and pd.isna(row["attainment"]) and pd.isna(row["variance"])
 
 
 def test_a_missing_rate_gives_no_figure_never_one():

@@ -35,10 +35,44 @@ def tables_to_read(declared: Iterable[str]) -> list[str]:
     return sorted({*measures.tables_needed(declared), *(declared & set(_LEDGER_BRIDGES))})
 
 
-def tables_of_group(declared: Iterable[str]) -> list[str]:
-    """Which of the declared tables the group's page reads: its own books, rates, targets, and all orders."""
-    own = {"ledger", "financials", "fx_rates", "targets", "orders", "customers"}
+def tables_of_group(declared: Iterable[str], complete: bool = True) -> list[str]:
+    """Which of the declared tables the group's page reads: its own books, rates, targets, and all orders.
+
+    Orders are read to count customers once over all units. Where a unit has no result they are not read: the group has
+    no such figure, and what is wrong in that unit's orders is no reason for the group to have no page.
+    """
+    own = {"ledger", "financials", "fx_rates", "targets", *(("orders", "customers") if complete else ())}
     return sorted(own & set(declared))
+
+
+def units_beside(
+    ledger: pd.DataFrame | None, units: Iterable[str], quarter: str, perimeter: Mapping | None = None
+) -> list[str]:
+    """
+    Units that have postings in the quarter and are no unit of the case: each makes the group partial.
+
+    Parameters
+    ----------
+    ledger : DataFrame or None
+        All units' rows.
+    units : iterable of str
+        What the ledger calls the units of the case, and the group.
+    quarter : str
+    perimeter : mapping, optional
+        Unit to its first and last quarter in the group; one that is not in it in this quarter is no part of the group.
+
+    Examples
+    --------
+    >>> ledger = pd.DataFrame({"unit": ["a", "group", "b", "c", "d"], "period": ["2026Q3"] * 4 + ["2026Q2"]})
+    >>> units_beside(ledger, ["a", "group"], "2026Q3", {"c": [None, "2026Q2"]})
+    ['b']
+    """
+    if ledger is None:
+        return []
+    found = set(ledger.loc[(ledger["period"] == quarter).to_numpy(dtype=bool, na_value=False), "unit"].dropna())
+    ends = {unit: (first or quarter, last or quarter) for unit, (first, last) in (perimeter or {}).items()}
+    inside = {unit for unit in found if ends.get(unit, (quarter,))[0] <= quarter <= ends.get(unit, (quarter,))[-1]}
+    return sorted(inside - set(units))
 
 
 def arrival(given: Mapping[str, pd.DataFrame], quarter: str) -> pd.DataFrame:

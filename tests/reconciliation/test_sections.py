@@ -48,3 +48,9 @@ def test_sums_stand_under_what_they_are(language, meaning):
     shown = sections.sums(SimpleNamespace(sums=SUMS, sums_labels=labels, currency="EUR"), language)
     assert meaning in shown.html
     assert sections.sums(SimpleNamespace(sums=SUMS.head(0), sums_labels=labels, currency="EUR"), language) is None
+
+
+def test_a_group_that_lacks_a_unit_reads_no_orders():
+    declared = {"ledger", "orders", "customers", "fx_rates", "surveys"}
+    assert sections.tables_of_group(declared) == ["customers", "fx_rates", "ledger", "orders"]
+    assert sections.tables_of_group(declared, complete=False) == ["fx_rates", "ledger"]

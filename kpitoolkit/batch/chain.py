@@ -192,6 +192,7 @@ def job_of(batch: Batch, unit: str, notebook: Notebook, results: Mapping[str, st
     language = batch.language or stated.language
     known = {**stated.model_dump(), "case": batch.case.name, "units": list(batch.case.units), "language": language}
     known["unit_names"] = {name: dict(one.unit_name) for name, one in batch.case.units.items()}
+    known["units_in_data"] = {name: one.unit_in_data for name, one in batch.case.units.items() if one.unit_in_data}
     values = {name: known[name] for name in notebook.parameters if name in known}
     catalogue = record.file_digest(parameters.catalogue_path(stated.catalogue, batch.case.name, str(batch.case.folder)))
     # what a connection's table holds is not known without reading it: it counts as changed in every run

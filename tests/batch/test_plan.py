@@ -10,7 +10,7 @@ from kpitoolkit.errors import Faults, ToolkitError
 from kpitoolkit.parameters import Parameters
 
 OURS = Path(__file__).parents[2] / "notebooks"
-GIVEN = {"case", "units", "unit_names", "data_dir", "results_dir", "save_dir"}
+GIVEN = {"case", "units", "unit_names", "units_in_data", "data_dir", "results_dir", "save_dir"}
 
 
 def test_read_in_the_order_in_which_they_run():

@@ -16,7 +16,6 @@ from kpitoolkit import __version__
 
 REFUSED = 2
 INTERRUPTED = 130
-_NAMES = {"en": "English", "it": "Italian"}
 
 
 @contextmanager
@@ -61,6 +60,8 @@ def run(case, units, notebooks, jobs, language, force, output, dry_run, **limits
         from kpitoolkit.batch.check import find_case
 
         _check_catalogues(find_case(case))
+        from kpitoolkit.batch.closing import closing
+        from kpitoolkit.batch.progress import shown
         from kpitoolkit.batch.runner import prepare, run_case
 
         if dry_run:
@@ -71,7 +72,7 @@ def run(case, units, notebooks, jobs, language, force, output, dry_run, **limits
             return
 
         began = time.monotonic()
-        with _progress() as tell:
+        with shown(jobs) as tell:
             stated = {name: limit for name, limit in limits.items() if limit is not None}
             report = run_case(find_case(case), units, notebooks, jobs, language, force, output, tell=tell, **stated)
         click.echo(closing(report, time.monotonic() - began))
@@ -188,61 +189,6 @@ def _check_catalogues(folder: Path) -> None:
             faults.append(str(error))
     if faults:
         raise Faults("catalogue of KPIs", faults)
-
-
-@contextmanager
-def _progress():
-    """Yield what is told of each finished notebook: a bar on a terminal, else a line."""
-    if not sys.stderr.isatty():
-        yield lambda entry, done, total: click.echo(f"[{done}/{total}] {_said(entry)}", err=True)
-        return
-    from tqdm import tqdm
-
-    with tqdm(unit="page", leave=False, bar_format="{bar:24} {n_fmt}/{total_fmt} {desc} {elapsed}") as bar:
-
-        def tell(entry, done, total):
-            bar.total = total
-            bar.set_description_str(f"{entry.unit} {entry.notebook}", refresh=False)
-            bar.update(done - bar.n)
-            if entry.status in ("failed", "refused"):
-                bar.write(_said(entry), file=sys.stderr)
-
-        yield tell
-
-
-def _said(entry) -> str:
-    first = entry.message.split("\n", maxsplit=1)[0]
-    status = entry.status.replace("_", " ")
-    took = f" in {entry.seconds:.0f} s" if entry.status == "made" else ""
-    return f"{entry.unit} {entry.notebook}: {status}{took}" + (f": {first}" if first else "")
-
-
-def closing(report, seconds: float) -> str:
-    """Return what a run says last: by unit what was made, unchanged, not made and failed, and where to look."""
-    lines = [""]
-    for unit in dict.fromkeys(entry.unit for entry in report.entries):
-        own = [entry for entry in report.entries if entry.unit == unit]
-        groups = {status: [e.notebook for e in own if e.status == status] for status in ("made", "unchanged")}
-        parts = [f"{status} {', '.join(names)}" for status, names in groups.items() if names]
-        lines.append(f"{unit}: " + ("; ".join(parts) or "nothing made"))
-        refused = next((entry for entry in own if entry.status == "refused"), None)
-        if refused:
-            lines.append("  refused, its data are faulty:")
-            lines += [f"    - {fault}" for fault in refused.message.split("\n")]
-        lines += [f"  not made {e.notebook}: {e.message}" for e in own if e.status == "not_made"]
-        lines += [f"  failed {e.notebook}: {e.message}" for e in own if e.status == "failed"]
-        for entry in own:
-            if entry.left_out and entry.status == "made":
-                lines.append(
-                    f"  {entry.notebook} is without {', '.join(entry.left_out)}: not up to date, not asked for"
-                )
-    if any(entry.status == "failed" for entry in report.entries):
-        lines.append(f"What failed, as far as it ran: {report.index.parent / 'failed'}")
-    if report.exit_status == REFUSED:
-        return "\n".join([*lines, "Nothing was run; what was published before stands."])
-    lines += report.voided
-    languages = ", ".join(sorted({_NAMES.get(entry.language, entry.language) for entry in report.entries}))
-    return "\n".join([*lines, f"{languages}, {seconds:.0f} s. Open {report.index}"])
 
 
 def _count(n: int, what: str) -> str:

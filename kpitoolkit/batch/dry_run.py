@@ -7,6 +7,7 @@ from pathlib import Path
 from kpitoolkit import parameters, tables
 from kpitoolkit.batch import record, standing
 from kpitoolkit.batch.chain import Batch, job_of
+from kpitoolkit.batch.progress import duration
 from kpitoolkit.batch.reasons import listed, why
 from kpitoolkit.batch.record import GOOD, Entry
 from kpitoolkit.contracts import GROUP_UNIT
@@ -119,19 +120,3 @@ def said(planned: Iterable[Planned]) -> list[str]:
     took = f" Last time these took {duration(sum(known))} of notebooks' time." if known else ""
     count = f"{len(made)} notebook" + ("" if len(made) == 1 else "s")
     return [*lines, "", f"Would run {len(groups['run'])} of {count}{more}.{took} Nothing was run or written."]
-
-
-def duration(seconds: float) -> str:
-    """Write a duration as a person says it.
-
-    Examples
-    --------
-    >>> duration(8.4), duration(95), duration(7300)
-    ('8 s', '1 min 35 s', '2 h 2 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 and whole < 600 else "")
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -247,6 +247,7 @@ def _make(batch: Batch, notebook: Notebook, job: Entry, stopped: Callable[[], bo
             load()
         places = (notebook.path, rendered[0], values, lasting, batch.home.parent)
         done = replace(done, kernel=_attempt(batch, places, made, done.attempts, stopped) or "")
+        done = replace(done, seconds=round(time.monotonic() - began, 1), finished=_now())
         with _ALONE:
             render_page(*rendered, stated, done, batch.case.name, batch.data[unit])
         files = {f"{unit}/tables/{path.name}": path for path in _tables_of(made)}

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -38,6 +39,7 @@ NO_FIGURES = ("language", "catalogue", "unit_names")
 """Parameters that no figure follows from; the catalogue's content counts, not its place."""
 PACKAGE = Path(__file__).parents[1]
 SIGNOFF_BEGINS, SIGNOFF_ENDS = b"<!--sign-off:", b"<!--/sign-off-->"
+_MAKING = re.compile(rb"<!--made:-->(?:\s*<span>[^<>]{1,80}</span>){0,4}\s*<!--/made-->")
 _SOURCES = (".py", ".po", ".yml", ".csv", ".css", ".j2", ".html", ".json")
 
 
@@ -124,6 +126,22 @@ def parted(page: bytes) -> tuple[bytes, bytes, bytes]:
         return page, b"", b""
     end += len(SIGNOFF_ENDS)
     return page[:begin], page[begin:end], page[end:]
+
+
+def without_making(page: bytes) -> bytes:
+    """Return a page without what it says of when and how it was made: made again, it may differ in nothing else.
+
+    Only plain words between the two last marks are taken out, so that nothing else can be put there unnoticed.
+
+    Examples
+    --------
+    >>> without_making(b"<footer><!--made:--> <span>duration: 24 s</span><!--/made--></footer>")
+    b'<footer></footer>'
+    >>> without_making(b"<!--made:--><h1>12 M</h1><!--/made-->")
+    b'<!--made:--><h1>12 M</h1><!--/made-->'
+    """
+    found = [*_MAKING.finditer(page)][-1:]
+    return page[: found[0].start()] + page[found[0].end() :] if found else page
 
 
 def files_digest(root: Path, paths: Iterable[Path]) -> dict[str, str]:

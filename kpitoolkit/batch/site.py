@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kpitoolkit import text
-from kpitoolkit.batch import standing
+from kpitoolkit.batch import record, standing
+from kpitoolkit.batch.progress import duration
 from kpitoolkit.batch.record import GOOD, Entry, digest, file_digest, package_digest, parted, write_atomically
 from kpitoolkit.batch.register import Figure, Signed
 from kpitoolkit.batch.signoff import State
@@ -23,11 +24,24 @@ def render_page(notebook: Path, page: Path, stated: Parameters, entry: Entry, ca
 
     hashed = data and not any("connection" in found for found in data.values())
     content = digest({table: found["sha256"] for table, found in data.items()})[:12] if hashed else ""
-    provenance = {"case": case, "data_hash": content, "commit": _short(entry.git)}
+    versions = record.versions()
+    provenance = {
+        "case": case,
+        "parameters_hash": digest(entry.parameters)[:12],
+        "data_hash": content,
+        "commit": _short(entry.git),
+        "versions": ", ".join(f"{name} {versions[name]}" for name in ("kpitoolkit", "python", "pandas")),
+        "particulars": "run.json",
+    }
+    making = {
+        "made_at": text.date(entry.finished or None, entry.language),
+        "duration": duration(entry.seconds) if entry.seconds else "",
+        "kernel": text.label(entry.kernel, entry.language),
+    }
     name = stated.unit_name.get(entry.language, "" if entry.unit == GROUP_UNIT else entry.unit)
     quarter = text.quarter(stated.quarter, entry.language)
     title = " · ".join(part for part in (name or text.label(entry.unit, entry.language), quarter) if part)
-    pages.render(notebook, page, entry.language, title=title, provenance=provenance)
+    pages.render(notebook, page, entry.language, title=title, provenance=provenance, making=making)
 
 
 def render_failure(notebook: Path, page: Path, stated: Parameters, entry: Entry, case: str, data: Mapping) -> None:

@@ -5,6 +5,7 @@ the hashes of all that its notebooks published. Of a notebook that ran, what a r
 results, not when and how long it ran); of a page, all but its own line on the sign-off.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -157,8 +158,10 @@ def content_digest(path: Path) -> str:
     """Return the hash of what a reader finds in an output; empty where there is none.
 
     The cell of parameters that papermill adds is left out: it says in which folders the notebook worked, and its values
-    are signed as parameters.
+    are signed as parameters. Of a page, when and how it was made is left out.
     """
+    if path.suffix == ".html":
+        return _page_digest(path)
     if path.suffix != ".ipynb":
         return file_digest(path)
     try:
@@ -174,6 +177,15 @@ def content_digest(path: Path) -> str:
         return ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return file_digest(path)
+
+
+def _page_digest(page: Path) -> str:
+    """Return the hash of a page without its sign-off and without how it was made."""
+    try:
+        begun, _sign_off, ended = record.parted(page.read_bytes())
+    except OSError:
+        return ""
+    return hashlib.sha256(begun + record.without_making(ended)).hexdigest()
 
 
 def _shown(output: Mapping) -> dict:

@@ -22,6 +22,7 @@ def render(
     language: str,
     title: str | None = None,
     provenance: Mapping[str, object] | None = None,
+    making: Mapping[str, object] | None = None,
 ) -> Path:
     """Write the page of a notebook that ran: prose in the reader's language, results, nothing of the code.
 
@@ -38,7 +39,9 @@ def render(
     title : str, optional
         Above the notebook's own heading; default: unit and quarter, as its parameters state them.
     provenance : mapping, optional
-        Key (see the labels) to value, for the last line: case, hash of the data, commit.
+        Key (see the labels) to value, for the last line: case, hashes of parameters and data, commit, versions.
+    making : mapping, optional
+        In the same way, behind it and between two marks: when and how it was made, which changes no figure.
 
     Returns
     -------
@@ -57,14 +60,14 @@ def render(
     except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
         raise ToolkitError(f"{notebook_path}: not a notebook that can be read ({error}). Run it again.") from error
     for shrink in (1, 2):
-        page = _page(notebook, language, title, provenance or {}, shrink)
+        page = _page(notebook, language, title, (provenance or {}, making or {}), shrink)
         if len(page.encode("utf-8")) <= LARGEST_BYTES:
             return _write(html_path, page)
     size = len(page.encode("utf-8")) / 1000
     raise ToolkitError(f"{notebook_path}: its page would be {size:.0f} KB, more than 500. Show fewer charts or rows.")
 
 
-def _page(notebook, language: str, title: str | None, provenance: Mapping, shrink: int) -> str:
+def _page(notebook, language: str, title: str | None, footer: tuple[Mapping, Mapping], shrink: int) -> str:
     from nbconvert import HTMLExporter  # half a second that no notebook needs
 
     _ = text.translator(language)
@@ -85,13 +88,16 @@ def _page(notebook, language: str, title: str | None, provenance: Mapping, shrin
         "stopped": _("This notebook stopped here. What stands above is complete, what follows is missing."),
         "widget": _("This part is interactive: open the notebook in JupyterLab."),
     }
+    provenance, making = (
+        [(text.label(key, language), value) for key, value in part.items() if value not in ("", None)]
+        for part in footer
+    )
     page = {
         "language": language,
         "title": title or default_title(notebook, language),
         "style": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        "provenance": [
-            (text.label(key, language), value) for key, value in provenance.items() if value not in ("", None)
-        ],
+        "provenance": provenance,
+        "making": making,
         "own_header": _has_header(notebook),
         "words": words,
     }

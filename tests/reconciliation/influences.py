@@ -29,18 +29,20 @@ def declared(names, frequency="week", lags=(1,), margin=0.2, sign=0, **company):
     return made
 
 
-def noise(generator, periods, units=1, memory=0.5):
-    """AR(1) series with a standard deviation of one."""
+def noise(generator, periods, units=1, memory=0.5, at_rest=False):
+    """AR(1) series with a standard deviation of one; `at_rest` it has no past before its first period."""
     shocks = generator.normal(0, np.sqrt(1 - memory**2), (periods + 40, units))
+    if at_rest:
+        shocks[:40] = 0
     values = np.zeros_like(shocks)
     for t in range(1, len(shocks)):
         values[t] = memory * values[t - 1] + shocks[t]
     return values[40:]
 
 
-def moved_by(generator, marketing, effect, lag=1, memory=0.5):
+def moved_by(generator, marketing, effect, lag=1, memory=0.5, at_rest=False):
     """A company series whose own noise has a standard deviation of one, led by the marketing one at a lag."""
-    own = noise(generator, *marketing.shape, memory)
+    own = noise(generator, *marketing.shape, memory, at_rest)
     led = np.zeros_like(own)
     for t in range(lag, len(own)):
         led[t] = memory * led[t - 1] + effect * marketing[t - lag]

@@ -69,6 +69,15 @@ def test_scale_and_level_of_the_series_change_nothing():
     np.testing.assert_allclose(first.p_values(), second.p_values(), rtol=1e-6)
 
 
+def test_trends_and_seasons_of_units_change_nothing_shared_or_not():
+    panel = pair(14, 20, 3, "quarter")
+    generator = np.random.default_rng(14)
+    waves = made.trend_and_season(generator, 20, 3, "quarter")
+    other = panels.Panel(panel.company + waves, panel.marketing + np.roll(waves, 1, axis=1), "quarter")
+    first, second = panels.fit(panel, [1]), panels.fit(other, [1])
+    np.testing.assert_allclose(first.p_values(), second.p_values(), rtol=1e-6)
+
+
 def test_the_f_test_of_one_effect_is_its_t_test():
     found = panels.fit(pair(5, 120, effect=0.1), [1])
     assert found.joint_p() == pytest.approx(found.p_values()[0], rel=1e-9)

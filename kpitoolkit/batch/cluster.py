@@ -8,6 +8,7 @@ note what became of each notebook in the run's folder; ``run.json`` is written b
 
 import json
 import logging
+import multiprocessing
 import os
 import pickle
 import re
@@ -137,11 +138,14 @@ def run_units(
 
     def lost(unit: str, why: str) -> None:
         for entry in _noted(batch.work, unit):
-            shelve(batch, entry)
+            if entry.status == "made":
+                tell(entry)
+                shelve(batch, entry)
         for notebook in batch.chain(unit):
             language = batch.language or batch.stated(unit).language
             entry = Entry(unit, notebook.name, language, "failed", message=why)
-            if batch.wants(unit, notebook) and entry.place not in told:
+            known = told.get(entry.place, ("",))[0]
+            if batch.wants(unit, notebook) and known in ("", "running"):
                 tell(entry)
 
     watch = _Watch(client)
@@ -230,19 +234,22 @@ def _chain(
         raise ToolkitError(f"worker on {socket.gethostname()}: cannot see {batch.work}")
     if record.package_digest() != package:
         raise ToolkitError(f"worker on {socket.gethostname()}: its kpitoolkit is not that of the run")
+    # a nanny starts its worker as a daemon, which may have no children: kernels are some, and end with it anyway
+    multiprocessing.current_process()._config["daemon"] = False
     attempts = batch.work / "attempts" / unit
     shutil.rmtree(attempts, ignore_errors=True)
     own = attempts / uuid.uuid4().hex
     noted = batch.work / "noted" / unit
     noted.mkdir(parents=True, exist_ok=True)
-    mine = replace(batch, work=own, done={entry.place: entry for entry in _noted(batch.work, unit)})
+    done = {entry.place: entry for entry in _noted(batch.work, unit) if entry.status == "made"}
+    mine = replace(batch, work=own, done=done)
     if unit == GROUP_UNIT:
         shutil.copytree(batch.shelf(unit), mine.shelf(unit))
     else:
         (mine.shelf(unit) / "tables").mkdir(parents=True)
 
     def note(entry: Entry) -> None:
-        if entry.status == "made":
+        if entry.status in ("running", "made"):
             record.write_atomically(noted / f"{entry.notebook}.json", json.dumps(asdict(entry), default=str))
 
     found, without = run_unit(mine, unit, earlier, left_out, note, lambda: not own.is_dir())
@@ -250,7 +257,7 @@ def _chain(
 
 
 def _noted(work: Path, unit: str) -> list[Entry]:
-    """Return what attempts at a unit's chain have published so far, as they noted it in the run's folder."""
+    """Return what attempts at a unit's chain have begun or published, as they noted it in the run's folder."""
     return [
         Entry(**json.loads(path.read_text(encoding="utf-8"))) for path in (work / "noted" / unit).glob("[!.]*.json")
     ]

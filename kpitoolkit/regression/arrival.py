@@ -26,9 +26,11 @@ def findings(arrived, language: str = "en") -> list[str]:
     if not len(window):
         return [_("No complete period arrived.")]
     sentence = {
-        "week": _("{periods} weeks arrived, the last one ending on {last}: {revenue} of revenue, {spend} of spend."),
+        "week": _(
+            "Weeks that arrived: {periods}, the last one ending on {last}: {revenue} of revenue, {spend} of spend."
+        ),
         "quarter": _(
-            "{periods} quarters arrived, the last one ending on {last}: {revenue} of revenue, {spend} of spend."
+            "Quarters that arrived: {periods}, the last one ending on {last}: {revenue} of revenue, {spend} of spend."
         ),
     }[arrived.frequency]
     revenue = float(window["revenue"].sum())

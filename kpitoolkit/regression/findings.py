@@ -83,9 +83,9 @@ def _why(regression, language: str) -> str:
     _ = text.translator(language)
     revenue = regression.contributions["contribution"].sum()
     words = {
-        "too_few_periods": _("{periods} weeks, where a verdict takes {shortest}")
+        "too_few_periods": _("too few weeks ({periods}), where a verdict takes {shortest}")
         if regression.frequency == "week"
-        else _("{periods} quarters, where a verdict takes {shortest}"),
+        else _("too few quarters ({periods}), where a verdict takes {shortest}"),
         "not_fitted": _("no channel could be told from the baseline"),
         "chains_disagree": _("the sampler's chains do not agree (R-hat {r_hat})"),
         "unusual_spend": unusual_words(regression.table["spend"].iloc[0] / revenue, language),

@@ -331,7 +331,7 @@ def test_fewer_than_104_weeks_give_no_verdict():
     found = drafted(company(weeks=103, noise=1.0))
     assert set(found.table["verdict"]) == {"insufficient_data"}
     assert found.evidence.grade == "weak"
-    assert any("103 weeks, where a verdict takes 104" in sentence for sentence in found.findings("en"))
+    assert any("too few weeks (103), where a verdict takes 104" in sentence for sentence in found.findings("en"))
 
 
 @pytest.mark.parametrize("factor", [1000, 1e-5])

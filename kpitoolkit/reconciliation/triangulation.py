@@ -117,10 +117,15 @@ class Triangulation:
         }
 
     def shown(self) -> pd.DataFrame:
-        """Return the columns that a page has room for; no rows where no view has a figure."""
+        """Return the columns that a page has room for; no rows where no view has a figure.
+
+        A return too near break-even to call is named so: its data suffice.
+        """
         kept = ["channel", "claimed_roas", "attributed_roas", "modelled_iroas", "tested_iroas", "iroas", "low", "high"]
         rows = self.table if self.table[[*kept[1:], "calibration"]].notna().any(axis=None) else self.table.head(0)
-        return rows[[*kept, "calibration", "source", "verdict"]]
+        near = rows["verdict_reason"] == "holds_break_even"
+        named = rows.assign(verdict=rows["verdict"].mask(near, "holds_break_even"))
+        return named[[*kept, "calibration", "source", "verdict"]]
 
     @property
     def has_returns(self) -> bool:

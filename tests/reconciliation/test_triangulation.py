@@ -290,3 +290,9 @@ def test_it_is_told_and_drawn_in_both_languages(language):
         assert all("{" not in sentence for sentence in found.findings(language))
         rows = found.plot(language=language).get_yticklabels()
         assert len(rows) == 1 + len(found.tests) + (found.table["source"] == "model_and_experiment").sum()
+
+
+def test_a_return_too_near_break_even_is_named_so_on_the_page():
+    found = of(None, iroas=a_model(reason="holds_break_even"))
+    assert found.table["verdict"].iloc[0] == "insufficient_data"
+    assert found.shown()["verdict"].iloc[0] == "holds_break_even"

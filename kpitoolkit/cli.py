@@ -121,6 +121,24 @@ def check(case, units, write_merged):
             sys.exit(REFUSED)
 
 
+@main.command("new-quarter")
+@click.argument("case")
+@click.argument("quarter")
+@click.option("--folder", type=click.Path(path_type=Path), help="The new case's folder (default: named as the last).")
+@click.option("--force", is_flag=True, help="Even where the quarter is not the next one.")
+def new_quarter(case, quarter, folder, force):
+    """Make the case of QUARTER, such as 2026Q4, from CASE, the last one: parameters/sample-2026Q3."""
+    with _one_message():
+        from kpitoolkit.batch.closing import short
+        from kpitoolkit.batch.new_quarter import new_quarter as make
+
+        made = make(case, quarter, folder, force)
+        place = short(made.folder)
+        lines = [f"{place}: made from {made.last}.", "Changed:", *(f"  - {change}" for change in made.changed)]
+        lines += ["To do:", *(f"  - {left}" for left in made.to_do)] if made.to_do else []
+        click.echo("\n".join([*lines, f"Then: kpitoolkit check {place}"]))
+
+
 @main.command()
 @click.argument("outputs")
 @click.option("--role", required=True, help="preparer (or analyst), or one who approves: cfo, or as 'approvers' says.")

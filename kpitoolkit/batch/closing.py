@@ -93,10 +93,10 @@ def _broken(report: Report, unit: str, entries: Sequence[Entry]) -> list[str]:
         lines.append(f"  {entry.notebook}{tried}: {entry.message}")
         failed = home / "failed" / unit / f"{entry.notebook}.{entry.language}.html"
         if entry.finished and failed.is_file():
-            lines.append(f"    as far as it ran: {_short(failed)}")
+            lines.append(f"    as far as it ran: {short(failed)}")
         if entry.finished and _page(home, entry):
             lines.append(
-                f"    the last good page stands: {_short(home / unit / f'{entry.notebook}.{entry.language}.html')}"
+                f"    the last good page stands: {short(home / unit / f'{entry.notebook}.{entry.language}.html')}"
             )
     first, *others = _fine(entries)
     return [*lines, *([] if first == "nothing made" else [f"  {first}"]), *others]
@@ -106,7 +106,7 @@ def _next(report: Report, own: dict[str, list[Entry]], broken: Sequence[str]) ->
     """Say what to do about what is broken."""
     refused = [unit for unit in broken if any(entry.status == "refused" for entry in own[unit])]
     failed = [unit for unit in broken if any(entry.status == "failed" and entry.finished for entry in own[unit])]
-    case, lines = _short(report.case.folder), ["What to do next:"]
+    case, lines = short(report.case.folder), ["What to do next:"]
     if refused:
         only = "" if len(refused) > 3 else "".join(f" --unit {unit}" for unit in refused)
         lines.append(f"  - correct the data of {listed(refused)}, and test them: kpitoolkit check {case}{only}")
@@ -119,7 +119,7 @@ def _page(home: Path, entry: Entry) -> bool:
     return (home / entry.unit / f"{entry.notebook}.{entry.language}.html").is_file()
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """Write a path as from the working folder, where it lies below."""
     said = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     return f"'{said}'" if " " in said else said

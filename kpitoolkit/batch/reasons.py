@@ -125,9 +125,10 @@ def changes(before: Entry, job: Entry) -> list[str]:
 def _data(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     both = sorted({*was} & {*now})
     groups = {
-        "data changed": [t for t in both if was[t] != now[t] and not now[t].startswith(CONNECTION)],
+        "data missing": [t for t in now if not now[t]],
+        "data changed": [t for t in both if was[t] != now[t] and now[t] and not now[t].startswith(CONNECTION)],
         "data in a connection may have changed": [t for t in both if now[t].startswith(CONNECTION)],
-        "data declared since": sorted({*now} - {*was}),
+        "data declared since": [t for t in sorted({*now} - {*was}) if now[t]],
         "data not declared any more": sorted({*was} - {*now}),
     }
     return [f"{sentence} ({listed(tables)})" for sentence, tables in groups.items() if tables]

@@ -4,6 +4,7 @@ papermill takes it as the engine ``kpitoolkit``. Past a limit the kernel is ende
 """
 
 import asyncio
+import math
 import os
 import signal
 import threading
@@ -61,7 +62,7 @@ class Watch:
     Attributes
     ----------
     seconds : float
-        How long it may run.
+        How long it may run, from when its kernel is ready.
     characters : int
         How much it may say: texts and pictures in its outputs, as the kernel sends them.
     stopped : callable
@@ -76,21 +77,26 @@ class Watch:
     mark: str = ""
     said: int = 0
     code: int | None = None
+    _deadline: float = math.inf
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self):
-        threading.Thread(target=self._look, args=(time.monotonic() + self.seconds,), daemon=True).start()
+        threading.Thread(target=self._look, daemon=True).start()
         return self
 
     def __exit__(self, *error):
         self._ended.set()
         self.end()
 
-    def _look(self, deadline: float) -> None:
+    def begin(self) -> None:
+        """Count the time from now on: the kernel is ready."""
+        self._deadline = time.monotonic() + self.seconds
+
+    def _look(self) -> None:
         while not self._ended.wait(min(_LOOK_SECONDS, self.seconds)):
             if self.fault is not None:
                 self.end()  # a kernel that was only just started, or a process that was
-            elif time.monotonic() > deadline:
+            elif time.monotonic() > self._deadline:
                 self.fail(KernelStopped(f"ran longer than {self.seconds:g} s (limit of a notebook)"))
             elif self.stopped():
                 self.fail(GivenUp())
@@ -216,7 +222,8 @@ class _WatchedNotebook(PapermillNotebookClient):
             explained = self._explained(error)
             if isinstance(explained, KernelStopped):
                 said = str(explained)
-                cell.outputs = [*_beginning(cell.outputs), new_output("error", "ToolkitError", said, [said])]
+                ended = new_output("error", ename="ToolkitError", evalue=said, traceback=[said])
+                cell.outputs = [*_beginning(cell.outputs), ended]
                 self.nb_man.cell_exception(cell, cell_index)
             raise explained from error
 
@@ -245,6 +252,7 @@ class _WatchedNotebook(PapermillNotebookClient):
         client = await super().async_start_new_kernel_client()
         for channel in (client.iopub_channel, client.shell_channel):
             self._cut.append(channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED))
+        self._watch.begin()
         return client
 
     start_new_kernel = run_sync(async_start_new_kernel)

@@ -48,7 +48,7 @@ def execute(
     start : {"warm", "cold"}
         How its kernel is to be started.
     time_limit : float
-        Seconds that it may run.
+        Seconds that it may run, from when its kernel is ready.
     protected : iterable of Path, optional
         Folders that it must not write to, but for its own ``save_dir``; where stated, it writes there, to temporary
         folders and to caches only.
@@ -71,7 +71,7 @@ def execute(
     """
     papermill, kernels, client = load()
     manager, redactor = kernels.manager(outputs, start), Redactor()
-    if protected is not None:
+    if protected is not None and guards.version():
         own = [Path(values["save_dir"])] if "save_dir" in values else []
         manager.writable = tuple(guards.writable(own, protected))
     try:

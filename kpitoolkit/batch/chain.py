@@ -22,7 +22,7 @@ from kpitoolkit.batch.check import check_unit
 from kpitoolkit.batch.execute import execute, load
 from kpitoolkit.batch.plan import Notebook
 from kpitoolkit.batch.publish import inside, move, publish
-from kpitoolkit.batch.reasons import CONNECTION, by_notebook, shortened, why
+from kpitoolkit.batch.reasons import CONNECTION, by_notebook, listed, shortened, why
 from kpitoolkit.batch.record import GOOD, Entry
 from kpitoolkit.batch.redact import Redactor
 from kpitoolkit.batch.site import render_failure, render_page
@@ -174,7 +174,7 @@ def _standing(batch: Batch, notebook: Notebook, before: Entry | None, earlier: S
     had = {(entry.unit, entry.notebook) for entry in batch.before.values() if entry.outputs}
     lost = [e for e in earlier if e.status in _BAD and e.unit in own and (e.unit, e.notebook) in had]
     gone = sorted({f"{entry.unit}/{entry.notebook}" for entry in lost})
-    return f"not remade without {', '.join(gone)}; the last good page stands" if gone else ""
+    return f"not remade without {listed(gone)}; the last good page stands" if gone else ""
 
 
 def job_of(batch: Batch, unit: str, notebook: Notebook, results: Mapping[str, str]) -> Entry:

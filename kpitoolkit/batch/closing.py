@@ -27,11 +27,14 @@ def closing(report: Report, seconds: float) -> str:
         unit: [e for e in report.entries if e.unit == unit] for unit in dict.fromkeys(e.unit for e in report.entries)
     }
     broken = [unit for unit, entries in own.items() if any(entry.status in _BAD for entry in entries)]
+    everywhere = _never_made(report.entries)
+    own = {unit: [e for e in entries if (e.notebook, e.message) not in everywhere] for unit, entries in own.items()}
     fine = {unit: _fine(entries) for unit, entries in own.items() if unit not in broken}
     lines = [
         "",
         *(_grouped(fine) if len(fine) > _MANY else [line for unit in fine for line in _said(unit, fine[unit])]),
     ]
+    lines += [f"in no unit: {notebook}: {message}" for notebook, message in sorted(everywhere)]
     for unit in broken:
         lines += ["", *_broken(report, unit, own[unit])]
     lines += ["", *_next(report, own, broken)] if broken else []
@@ -39,10 +42,26 @@ def closing(report: Report, seconds: float) -> str:
     if report.exit_status == 2:
         return "\n".join([*lines, "Nothing was run; what was published before stands."])
     languages = ", ".join(sorted({_NAMES.get(entry.language, entry.language) for entry in report.entries}))
-    counts = {status: sum(e.status == status for e in report.entries) for status in ("made", "unchanged", "failed")}
-    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    counts = {
+        "made": [e for e in report.entries if e.status == "made"],
+        "unchanged": [e for e in report.entries if e.status == "unchanged"],
+        "failed": [e for e in report.entries if e.status == "failed" and e.finished],
+        "not remade": [e for e in report.entries if e.status == "failed" and not e.finished],
+        "refused": [e for e in report.entries if e.status == "refused"],
+    }
+    told = ", ".join(f"{len(found)} {status}" for status, found in counts.items() if found)
     lines += [""] if broken or report.voided else []
     return "\n".join([*lines, f"{languages}: {told or 'nothing made'}, {duration(seconds)}. Open {report.index}"])
+
+
+def _never_made(entries: Sequence[Entry]) -> set[tuple[str, str]]:
+    """Return what is made in no unit for one and the same reason: it is said once."""
+    found: dict[tuple[str, str], int] = {}
+    for entry in entries:
+        if entry.status == "not_made":
+            found[entry.notebook, entry.message] = found.get((entry.notebook, entry.message), 0) + 1
+    asked = [entry.notebook for entry in entries]
+    return {(name, message) for (name, message), count in found.items() if count == asked.count(name) > 1}
 
 
 def _fine(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -87,7 +106,8 @@ def _broken(report: Report, unit: str, entries: Sequence[Entry]) -> list[str]:
         stand = [entry.notebook for entry in refused if _page(home, entry)]
         lines.append(f"  What was published before stands: {', '.join(stand)}" if stand else "  Nothing of it was run.")
     else:
-        lines.append(f"{unit}: FAILED " + ", ".join(entry.notebook for entry in entries if entry.status == "failed"))
+        failed = [entry.notebook for entry in entries if entry.status == "failed" and entry.finished]
+        lines.append(f"{unit}: FAILED {', '.join(failed)}" if failed else f"{unit}: NOT REMADE")
     for entry in (entry for entry in entries if entry.status == "failed"):
         tried = f" (tried {len(entry.attempts) + 1} times)" if entry.attempts else ""
         lines.append(f"  {entry.notebook}{tried}: {entry.message}")

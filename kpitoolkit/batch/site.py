@@ -98,7 +98,7 @@ def write_index(
         if entry.status in GOOD and not linked:
             continue
         status = "made" if entry.status in GOOD else entry.status
-        said = {"status": status, "message": entry.message.split("\n")[0], **linked}
+        said = {"status": status, "message": _shown_reason(entry), **linked}
         name = {"unit_name": stated.unit_name[language]} if language in stated.unit_name else {}
         shown.append({"unit": unit, "notebook": notebook, **said, **name})
     title = f"{case.name} · {text.quarter(case.group.quarter, language)}"
@@ -108,6 +108,14 @@ def write_index(
 
         pages.index(home, shown, language, title)
     return digest([content, file_digest(home / "index.html")])
+
+
+def _shown_reason(entry: Entry, most: int = 8) -> str:
+    """Say why a page is not made; nothing of one that waits for another page of its unit, which says it."""
+    if entry.status == "failed" and not entry.finished and entry.unit != GROUP_UNIT:
+        return ""
+    lines = entry.message.split("\n")
+    return "\n".join(lines[:most] + [f"... (+{len(lines) - most})"] * (len(lines) > most))
 
 
 def stamp(run: Run, states: Mapping[str, State]) -> None:

@@ -166,7 +166,8 @@ def index(
         Where the index goes, `outputs/<case>`.
     entries : iterable of mappings
         `unit`, `notebook`, `status` (`made`, `unchanged`, `failed`, `refused`, `not_made`), optionally `unit_name`,
-        `page` (path of the page relative to the folder; of the last good one where a run failed) and `message`.
+        `page` (path of the page relative to the folder; of the last good one where a run failed) and `message`, which
+        is told once for all the pages of a unit that it is of.
     language : {"en", "it"}
     title : str
         Of the case.
@@ -195,13 +196,11 @@ def index(
             cells.append({"status": entry["status"], "word": word, "page": entry.get("page"), "good": good, "old": old})
         rows.append({"name": names[unit], "cells": cells})
     bad = [entry for entry in entries if entry["status"] in ("failed", "refused")]
-    told = [
-        {
-            "where": f"{names[entry['unit']]}, {text.label(entry['notebook'], language)}",
-            "said": entry.get("message", ""),
-        }
-        for entry in bad
-    ]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for entry in bad:
+        if entry.get("message"):
+            reasons.setdefault((entry["unit"], entry["message"]), []).append(text.label(entry["notebook"], language))
+    told = [{"where": ", ".join([names[unit], *pages]), "said": said} for (unit, said), pages in reasons.items()]
     left = [e for e in entries if e["status"] == "not_made"]
     sentences = [*notes]
     if bad:

@@ -17,10 +17,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.errors import Faults, ToolkitError, suggest
 from kpitoolkit.modelling import BudgetBounds, BudgetScenarios, BudgetTotal, PreviousCase, RegressionPriors
+from kpitoolkit.sources import IN_ENVIRONMENT, SECRETS, looks_secret
 from kpitoolkit.tables import Workspace, not_built_in, parse_sources
 
 UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-RESERVED_UNITS = {GROUP_UNIT, "failed", "_interactive", "con", "nul", "aux", "prn"}
+RESERVED_UNITS = {GROUP_UNIT, "failed", "_interactive", "index", "index.html", "run.json", "signoff.jsonl"}
+_DEVICES = {"con", "nul", "aux", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 ACCOUNTS: dict[str, list[str]] = {
     "sales": ["4000"],
@@ -246,10 +248,10 @@ def read_case(folder: str | Path) -> Case:
 
 
 def _unit_fault(unit: str) -> str | None:
-    if unit.casefold() in RESERVED_UNITS:
+    if unit.casefold() in RESERVED_UNITS or unit.casefold().split(".")[0] in _DEVICES:
         return f"unit '{unit}' is a reserved name. Choose another"
     if not UNIT_NAME.fullmatch(unit) or unit.endswith("."):
-        shown = unit if len(unit) <= 40 else unit[:40] + "..."
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in unit[:40]) + ("..." if len(unit) > 40 else "")
         return (
             f"unit '{shown}' cannot name a folder. Use 1 to 64 letters a-z, digits, '.', '_' and '-', beginning with a "
             "letter or digit; what readers see goes into unit_name"
@@ -340,7 +342,10 @@ def _validated(
             where = file if name in own or (name in Parameters.model_fields and name not in stated) else "_defaults.yml"
             if detail["type"] == "extra_forbidden":
                 path = ".".join(str(part) for part in detail["loc"])
-                found.append(f"{where}: '{path}' is not a parameter.{suggest(path, Parameters.model_fields)}")
+                hint = suggest(path, Parameters.model_fields)
+                if looks_secret(name) or name.casefold() in SECRETS:
+                    hint = f" {IN_ENVIRONMENT[0].upper()}{IN_ENVIRONMENT[1:]}"
+                found.append(f"{where}: '{path}' is not a parameter.{hint}")
             elif detail["type"] == "missing":
                 found.append(f"{where}: '{name}' is not stated")
             else:

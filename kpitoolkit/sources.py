@@ -57,7 +57,8 @@ class Source(BaseModel):
     def _no_secrets(cls, stated: object) -> object:
         if isinstance(stated, dict):
             told = [value for name in ("file", "connection", "table") if isinstance(value := stated.get(name), str)]
-            if SECRETS & {str(name).casefold() for name in stated} or any("://" in value for value in told):
+            names = {str(name).casefold() for name in stated}
+            if SECRETS & names or any(map(looks_secret, names)) or any("://" in value for value in told):
                 raise ValueError(IN_ENVIRONMENT)
         return stated
 

@@ -1,6 +1,7 @@
 """Parameters: merged deeply, checked by name, refused with all that is wrong."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,40 @@ def test_a_fault_of_the_defaults_is_said_once(case):
 
 
 @pytest.mark.parametrize(
-    "unit", ["../x", "<script>", "a/b", "", "group", "failed", "x" * 65, ".hidden", "a\nb", "è", "CON"]
+    "unit",
+    [
+        *(
+            "../x",
+            "..",
+            "a/b",
+            "a\\b",
+            "<script>",
+            "",
+            "x" * 300,
+            ".hidden",
+            "_x",
+            "dot.",
+            "a\nb",
+            "a\x1b[31mb",
+            "\u202eb",
+        ),
+        *("è", "🙂", "group", "failed", "index", "Run.json", "CON", "con.txt", "nul", "lpt1.x"),
+    ],
 )
 def test_a_unit_that_cannot_name_a_folder_is_refused(case, unit):
-    assert "x.yml: " in said(case(x=f"unit: {unit!r}\n" if "\n" not in unit else 'unit: "a\\nb"\n'))
+    message = said(case(x=f"unit: {json.dumps(unit)}\n", y="unit: fine\n", z="unit: FINE\n"))
+    assert "x.yml: unit '" in message and "z.yml: unit 'FINE' would write the same output as y.yml" in message
+    assert all(letter.isprintable() or letter == "\n" for letter in message)
+
+
+@pytest.mark.parametrize("name", ["password", "api_key", "AUTH_TOKEN", "credentials", "secret", "user"])
+def test_credentials_have_no_place_in_parameters(case, name):
+    message = said(
+        case(x=f"unit: x\n{name}: hunter2hunter2\n", y=f"unit: y\ndata: {{orders: {{file: a, {name}: hunter2}}}}\n")
+    )
+    assert f"x.yml: '{name}' is not a parameter. Addresses and credentials do not belong into parameters" in message
+    assert message.count("KPITOOLKIT_CONNECTION_WAREHOUSE") == 2
+    assert "hunter2" not in message
 
 
 def test_two_units_that_would_write_one_output(case):

@@ -6,6 +6,7 @@ run left behind. A chain needs nothing but what it is told, so it may run in ano
 sees the same folders; made twice, it comes out the same.
 """
 
+import contextlib
 import re
 import shutil
 import threading
@@ -260,7 +261,8 @@ def _make(batch: Batch, notebook: Notebook, job: Entry, stopped: Callable[[], bo
         failed = replace(done, message=one_line(error), seconds=round(time.monotonic() - began, 1))
         return _keep_failed(batch, rendered, failed)
     for kind in ("ipynb", "html"):
-        inside(batch.home, f"failed/{unit}/{stem}.{kind}").unlink(missing_ok=True)
+        with contextlib.suppress(ToolkitError):  # a link, which is not ours
+            inside(batch.home, f"failed/{unit}/{stem}.{kind}").unlink(missing_ok=True)
     finished = replace(
         done, status="made", outputs=outputs, finished=_now(), seconds=round(time.monotonic() - began, 1)
     )

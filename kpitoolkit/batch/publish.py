@@ -28,10 +28,10 @@ def publish(home: Path, files: dict[str, Path], earlier: Iterable[str] = ()) -> 
 
 
 def inside(home: Path, name: str) -> Path:
-    """Return the path of an output, refusing one that would lie outside the case's folder."""
-    path = (home / name).resolve()
-    if not path.is_relative_to(home.resolve()) or path == home.resolve():
-        raise ToolkitError(f"'{name}' leads out of {home}: nothing was written there")
+    """Return the path of an output, refusing one outside the case's folder, or that a link leads elsewhere."""
+    path, root = (home / name).resolve(), home.resolve()
+    if path != root / name or not path.is_relative_to(root) or path == root:
+        raise ToolkitError(f"'{name}' leads out of {home}, or to another place within: nothing was written there")
     return path
 
 
@@ -44,6 +44,9 @@ def move(source: Path, target: Path) -> None:
 @contextmanager
 def only_run(home: Path):
     """Hold the case's folder of outputs for one run; the system lets go of it however the run ends."""
+    for path in (home, home / ".lock"):
+        if path.is_symlink():
+            raise ToolkitError(f"{path} is a link: nothing is written through it. Remove the link")
     with open(home / ".lock", "w", encoding="utf-8") as file:
         try:
             if os.name == "nt":

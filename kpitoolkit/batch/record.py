@@ -212,8 +212,12 @@ def last_index(path: Path) -> str:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file beside its place, then move it there in one step."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    os.replace(beside, path)
+    try:
+        beside.unlink(missing_ok=True)
+        beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)  # as where the disk is full
 
 
 def save(path: Path, run: Mapping, entries: Mapping[str, Entry]) -> None:

@@ -33,8 +33,26 @@ def test_no_output_leads_out_of_the_folder(tmp_path, name):
 def test_no_output_follows_a_link_out_of_the_folder(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "unit").symlink_to(tmp_path)
-    with pytest.raises(ToolkitError, match="leads out"):
-        inside(tmp_path / "home", "unit/page.html")
+    (tmp_path / "home" / "north").mkdir()
+    (tmp_path / "home" / "south").symlink_to(tmp_path / "home" / "north")
+    (tmp_path / "home" / "north" / "page.html").symlink_to(tmp_path / "home" / "north" / "other.html")
+    for name in ("unit/page.html", "south/page.html", "north/page.html"):
+        with pytest.raises(ToolkitError, match="leads out"):
+            inside(tmp_path / "home", name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_case_is_not_written_through_a_link(tmp_path):
+    for name in ("elsewhere", "home"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "home" / ".lock").symlink_to(tmp_path / "kept")
+    (tmp_path / "kept").write_text("kept")
+    for name in ("linked", "home"):
+        with pytest.raises(ToolkitError, match="is a link"), only_run(tmp_path / name):
+            pass
+    assert (tmp_path / "kept").read_text() == "kept"
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_the_folder_is_held_by_one_run_and_let_go(tmp_path):

@@ -50,16 +50,18 @@ def main():
 @click.option("--jobs", type=int, help="Units at the same time (default: one for each processor).")
 @click.option("--language", metavar="it|en", help="Language of the pages (default: as the parameters say).")
 @click.option("--force", is_flag=True, help="Make again what is up to date.")
-@click.option("--output", type=click.Path(path_type=Path), help="Where results go (default: outputs/).")
+@click.option("--output", help="Where results go: a folder, or s3://bucket/prefix (default: outputs/).")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="A Dask cluster that runs the units (default: here).")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="That a notebook may run (default: 3600).")
 @click.option("--retries", type=int, help="Further attempts where a kernel fails, not its cells (default: 1).")
 @click.option("--dry-run", is_flag=True, help="Say what would run and why; run and write nothing.")
-def run(case, units, notebooks, jobs, language, force, output, dry_run, **limits):
+def run(case, units, notebooks, jobs, language, force, output, scheduler, dry_run, **limits):
     """Run the notebooks of CASE, a folder such as parameters/sample-2026Q3 or its bare name."""
     with _one_message():
         from kpitoolkit.batch.check import find_case
 
         _check_catalogues(find_case(case))
+        from kpitoolkit.batch import remote
         from kpitoolkit.batch.closing import closing
         from kpitoolkit.batch.progress import shown
         from kpitoolkit.batch.runner import prepare, run_case
@@ -67,13 +69,14 @@ def run(case, units, notebooks, jobs, language, force, output, dry_run, **limits
         if dry_run:
             from kpitoolkit.batch import dry_run as dry
 
-            batch = prepare(find_case(case), units, notebooks, language, force, output)
-            click.echo("\n".join(dry.said(dry.explain(batch))))
+            with remote.outputs(output, find_case(case), change=False) as (root, _):
+                batch = prepare(find_case(case), units, notebooks, language, force, root)
+                click.echo("\n".join(dry.said(dry.explain(batch))))
             return
 
         began = time.monotonic()
         with shown(jobs) as tell:
-            stated = {name: limit for name, limit in limits.items() if limit is not None}
+            stated = {name: limit for name, limit in limits.items() if limit is not None} | {"scheduler": scheduler}
             report = run_case(find_case(case), units, notebooks, jobs, language, force, output, tell=tell, **stated)
         click.echo(closing(report, time.monotonic() - began))
         sys.exit(report.exit_status)
@@ -149,15 +152,18 @@ def new_quarter(case, quarter, folder, force):
 def sign(outputs, role, name, units, key, folder):
     """Sign what stands in OUTPUTS, a folder such as outputs/sample-2026Q3, or say why it cannot be signed."""
     with _one_message():
+        from kpitoolkit.batch import remote
         from kpitoolkit.batch.signoff import sign as sign_off
 
-        entry = sign_off(outputs, role, name, units, key, folder)
+        with remote.case_outputs(outputs, change=True) as (home, publish):
+            entry = sign_off(home, role, name, units, key, folder)
+            uploaded = publish()
         how = f"with the key {entry.fingerprint}" if entry.fingerprint else "name as stated, without a key"
         click.echo(f"Signed by {entry.name} ({entry.role}), {how}: {', '.join(entry.units)}")
         for unit, statement in entry.units.items():
             if statement.not_examined:
                 click.echo(f"  {unit}: not examined, so not tested: {', '.join(statement.not_examined)}")
-        click.echo(f"Entry {entry.number} of signoff.jsonl, {entry.hash}")
+        click.echo(f"Entry {entry.number} of signoff.jsonl, {entry.hash}" + (f"\n{uploaded}" if uploaded else ""))
 
 
 @main.command()
@@ -166,9 +172,11 @@ def sign(outputs, role, name, units, key, folder):
 def verify(outputs, folder):
     """Work out again every hash, signature and sum of OUTPUTS; change nothing, say what differs."""
     with _one_message():
+        from kpitoolkit.batch import remote
         from kpitoolkit.batch.verify import verify as work_out
 
-        found = work_out(outputs, folder)
+        with remote.case_outputs(outputs, change=False) as (home, _):
+            found = work_out(home, folder)
         click.echo("\n".join(found.said))
         sys.exit(found.exit_status)
 

@@ -38,7 +38,7 @@ def closing(report: Report, seconds: float) -> str:
     for unit in broken:
         lines += ["", *_broken(report, unit, own[unit])]
     lines += ["", *_next(report, own, broken)] if broken else []
-    lines += report.voided
+    lines += [*report.voided, *([report.uploaded] if report.uploaded else [])]
     if report.exit_status == 2:
         return "\n".join([*lines, "Nothing was run; what was published before stands."])
     languages = ", ".join(sorted({_NAMES.get(entry.language, entry.language) for entry in report.entries}))

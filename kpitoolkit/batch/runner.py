@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from kpitoolkit import parameters
-from kpitoolkit.batch import record, signoff, standing
+from kpitoolkit.batch import record, remote, signoff, standing
 from kpitoolkit.batch.chain import Batch, run_unit
 from kpitoolkit.batch.check import check_names
 from kpitoolkit.batch.plan import read_notebooks
@@ -29,16 +29,18 @@ from kpitoolkit.parameters import Case
 from kpitoolkit.text import check_language
 
 Tell = Callable[[Entry, int, int], None]
+_GIVING_UP_SECONDS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What became of a run: an entry for each notebook asked for, where to look, which sign-offs are void."""
+    """What became of a run: an entry for each notebook asked for, where to look, void sign-offs, what was uploaded."""
 
     case: Case
     entries: list[Entry]
     index: Path
     voided: list[str] = field(default_factory=list)
+    uploaded: str = ""
 
     @property
     def exit_status(self) -> int:
@@ -84,7 +86,7 @@ def run_case(
     jobs: int | None = None,
     language: str | None = None,
     force: bool = False,
-    output: Path | None = None,
+    output: str | Path | None = None,
     notebooks_dir: Path | None = None,
     tell: Tell = lambda entry, done, total: None,
     time_limit: float = 3600.0,
@@ -105,8 +107,8 @@ def run_case(
         Of the pages; by default what the parameters say.
     force : bool
         Make again what is up to date.
-    output : Path, optional
-        Root of published results; by default ``outputs/`` of the project.
+    output : str or Path, optional
+        Root of published results, or ``s3://bucket/prefix``; by default ``outputs/`` of the project.
     notebooks_dir : Path, optional
         By default ``notebooks/`` of the project.
     tell : callable
@@ -125,25 +127,26 @@ def run_case(
         Before anything runs: faulty parameters; unknown names; another run of the same case under way; a cluster that
         cannot be reached or would not make the same.
     """
-    batch = prepare(folder, units, notebooks, language, force, output, notebooks_dir)
-    batch = replace(batch, time_limit=time_limit, retries=retries)
-    home = batch.home
     if jobs is not None and jobs < 1:
         raise ToolkitError(f"--jobs: {jobs} is not a number of units. State 1 or more")
     if not time_limit > 0:
         raise ToolkitError(f"--time-limit: {time_limit:g} is not a number of seconds. State more than 0")
     if retries < 0:
         raise ToolkitError(f"--retries: {retries} is not a number of attempts. State 0 or more")
-    home.mkdir(parents=True, exist_ok=True)
-    with only_run(home):
-        for leftover in home.glob(".work-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        batch = replace(batch, before=_earlier(batch))
-        try:
-            with _place(batch, scheduler) as run_units:
-                return _run(batch, jobs, tell, run_units)
-        finally:
-            shutil.rmtree(batch.work, ignore_errors=True)
+    with remote.outputs(output, folder) as (root, publish):
+        batch = prepare(folder, units, notebooks, language, force, root, notebooks_dir)
+        batch = replace(batch, time_limit=time_limit, retries=retries)
+        batch.home.mkdir(parents=True, exist_ok=True)
+        with only_run(batch.home):
+            for leftover in batch.home.glob(".work-*"):
+                leftover.unlink() if leftover.is_symlink() else shutil.rmtree(leftover, ignore_errors=True)
+            batch = replace(batch, before=_earlier(batch))
+            try:
+                with _place(batch, scheduler) as run_units:
+                    report = _run(batch, jobs, tell, run_units)
+            finally:
+                shutil.rmtree(batch.work, ignore_errors=True)
+        return replace(report, uploaded=publish())
 
 
 def prepare(
@@ -244,13 +247,16 @@ def _run_units(
 ) -> list[str]:
     """Run units' chains in threads: what takes time is done by their kernels. Return what they have to do without."""
     pool, missing = ThreadPoolExecutor(max_workers=min(jobs or os.cpu_count() or 1, len(units))), []
-    told = (earlier, left_out, report, stop.is_set)
+    told, begun = (earlier, left_out, report, stop.is_set), []
     try:
-        for finished in as_completed([pool.submit(run_unit, batch, unit, *told) for unit in units]):
+        for unit in units:
+            begun.append(pool.submit(run_unit, batch, unit, *told))
+        for finished in as_completed(begun):
             missing += finished.result()[1]
     except BaseException:
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
+        wait(begun, _GIVING_UP_SECONDS)  # kernels that run are ended
         raise
     pool.shutdown()
     return missing

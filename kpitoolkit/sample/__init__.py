@@ -78,6 +78,11 @@ def write(folder: str | Path, seed: int = SEED, scale: float = 1.0, tampered: bo
     return folder
 
 
+def cache_root() -> Path:
+    """Return the folder of what can be made or fetched again: ``KPITOOLKIT_CACHE``, or the user's own cache."""
+    return Path(os.environ.get("KPITOOLKIT_CACHE") or platformdirs.user_cache_path("kpitoolkit"))
+
+
 def ensure(scale: float = 1.0) -> Path:
     """Return the cached sample company, generating it at first use.
 
@@ -93,7 +98,7 @@ def ensure(scale: float = 1.0) -> Path:
     ToolkitError
         Where the scale is not above 0.
     """
-    cache = Path(os.environ.get("KPITOOLKIT_CACHE") or platformdirs.user_cache_path("kpitoolkit"))
+    cache = cache_root()
     folder = cache / f"sample-{_source_hash()}-{SEED}-{scale:g}"
     if (folder / "data.yml").is_file():
         return folder

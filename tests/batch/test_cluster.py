@@ -103,7 +103,7 @@ def outputs_of_cells(path: Path) -> list:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A cluster of two workers: one under its nanny, in a daemonic process, with warm kernels, and one with cold ones."""
+    """A cluster of two workers: one under its nanny, a daemon, with warm kernels, and one with cold ones."""
     folder = tmp_path_factory.mktemp("dask")
     with cluster(folder) as here:
         here.start("nannied", "--nanny")
@@ -231,7 +231,7 @@ def test_without_dask_it_says_what_to_install(tmp_path):
 
 def test_when_all_workers_have_died_the_run_ends_and_what_stands_stands(place, tmp_path, monkeypatch):
     monkeypatch.setattr(under_test, "_ALONE_SECONDS", 3)
-    here, client = place
+    here, _ = place
     case = write_case(tmp_path, units=("north", "south"))
     notebooks = write_notebooks(tmp_path / "notebooks")
     first = Run(case, tmp_path / "outputs", notebooks, here.address)

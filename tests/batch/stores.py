@@ -1,0 +1,61 @@
+"""A real S3 server on this machine's loopback, which can lose its network."""
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+
+@dataclass
+class Server:
+    """What was written since, and how many writes get through before the network is lost."""
+
+    url: str = ""
+    written: list[str] = field(default_factory=list)
+    left: int | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def lost(self, environ: dict) -> bool:
+        """Note a write; tell whether it finds no network."""
+        with self.lock:
+            if environ["REQUEST_METHOD"] in ("PUT", "POST", "DELETE"):
+                if self.left is not None:
+                    self.left -= 1
+                    if self.left < 0:
+                        return True
+                self.written.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO'].split('/', 2)[-1]}")
+            return self.left is not None and self.left < 0
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, *words):
+        pass
+
+
+@contextlib.contextmanager
+def store() -> Iterator[Server]:
+    """Start the server on a free port."""
+    here, backend = Server(), DomainDispatcherApplication(create_backend_app)
+
+    def answer(environ, start):
+        if here.lost(environ):
+            with contextlib.suppress(OSError):
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise ConnectionResetError
+        return backend(environ, start)
+
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    server = make_server("127.0.0.1", 0, answer, threaded=True, request_handler=_Quiet)
+    here.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield here
+    finally:
+        server.shutdown()
+        thread.join()

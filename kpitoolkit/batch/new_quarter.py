@@ -5,6 +5,7 @@ are not copied. A table of targets in a CSV file is: with a row for each target 
 that the new case is refused until somebody has filled it.
 """
 
+import codecs
 import csv
 import io
 import os
@@ -71,6 +72,9 @@ def new_quarter(
     try:
         targets = _targets(last, quarter, beside, made)
         for path in sorted(p for p in last.folder.iterdir() if p.suffix in (".yml", ".yaml") and p.is_file()):
+            if path.name.startswith("_") and path.name != "_defaults.yml":
+                shutil.copy2(path, beside / path.name)
+                continue
             text = _moved(path, last, quarter, targets, made)
             (beside / path.name).write_bytes(text.encode("utf-8"))
         _copied(last, beside, made)
@@ -260,7 +264,7 @@ def _targets(last: Case, quarter: str, beside: Path, made: NewCase) -> dict[str,
                 f"targets ({source.file}): put those of {quarter} there; what is missing counts as not stated"
             )
             continue
-        (beside / new).write_text(text, encoding=source.encoding, newline="")
+        (beside / new).write_text(text, encoding=_encoding(last.folder / source.file, source), newline="")
         found[source.file] = new
         if count:
             made.to_do.append(
@@ -276,7 +280,7 @@ def _targets(last: Case, quarter: str, beside: Path, made: NewCase) -> dict[str,
 
 def _with_rows_to_fill(path: Path, source: Source, last: Case, quarter: str) -> tuple[str, int]:
     """Return a table of targets with an empty one for each of last quarter's, and how many were added."""
-    with open(path, encoding=source.encoding, newline="") as file:
+    with open(path, encoding=_encoding(path, source), newline="") as file:
         text = file.read()
     rows = list(csv.reader(io.StringIO(text), delimiter=source.separator))
     heading = [name.strip() for name in rows[0]] if rows else []
@@ -296,6 +300,12 @@ def _with_rows_to_fill(path: Path, source: Source, last: Case, quarter: str) -> 
     end = "\r\n" if "\r\n" in text else "\n"
     csv.writer(out, delimiter=source.separator, lineterminator=end).writerows(added.values())
     return text + ("" if text.endswith("\n") else end) + out.getvalue(), len(added)
+
+
+def _encoding(path: Path, source: Source) -> str:
+    """Return a file's encoding; a mark of UTF-8 is written again only where there was one."""
+    marked = path.read_bytes()[:3] == codecs.BOM_UTF8
+    return "utf-8" if source.encoding.casefold() == "utf-8-sig" and not marked else source.encoding
 
 
 def _copied(last: Case, beside: Path, made: NewCase) -> None:

@@ -54,6 +54,7 @@ def main():
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="A Dask cluster that runs the units (default: here).")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="That a notebook may run (default: 3600).")
 @click.option("--retries", type=int, help="Further attempts where a kernel fails, not its cells (default: 1).")
+@click.option("--kernels", metavar="warm|cold", help="Forked from a server with the libraries, or started anew.")
 @click.option("--dry-run", is_flag=True, help="Say what would run and why; run and write nothing.")
 def run(case, units, notebooks, jobs, language, force, output, scheduler, dry_run, **limits):
     """Run the notebooks of CASE, a folder such as parameters/sample-2026Q3 or its bare name."""

@@ -55,6 +55,8 @@ class Batch:
         Seconds that a notebook may run.
     retries : int
         Further attempts at a notebook whose kernel failed, not its cells.
+    kernels : {"warm", "cold"}
+        Forked from a server that has the libraries, where that is possible; or started anew.
     """
 
     case: Case
@@ -71,6 +73,7 @@ class Batch:
     once: str = field(default_factory=lambda: uuid.uuid4().hex)
     time_limit: float = 3600.0
     retries: int = 1
+    kernels: str = "warm"
 
     def stated(self, unit: str) -> Parameters:
         """The parameters of a unit or of the group."""
@@ -272,7 +275,7 @@ def _make(batch: Batch, notebook: Notebook, job: Entry, stopped: Callable[[], bo
 
 def _attempt(batch: Batch, places: tuple, made: Path, attempts: list[str], stopped: Callable[[], bool]) -> str:
     """Execute a notebook, and again where its kernel failed: ``attempts`` takes why. Return how its kernel started."""
-    limits = {"time_limit": batch.time_limit, "protected": (batch.home, batch.case.folder), "stopped": stopped}
+    limits = {"start": batch.kernels, "time_limit": batch.time_limit, "protected": (batch.home, batch.case.folder), "stopped": stopped}
     while True:
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)

@@ -91,6 +91,7 @@ def run_case(
     tell: Tell = lambda entry, done, total: None,
     time_limit: float = 3600.0,
     retries: int = 1,
+    kernels: str = "warm",
     scheduler: str | None = None,
 ) -> Report:
     """Run the notebooks of a case and publish their pages and tables.
@@ -118,6 +119,8 @@ def run_case(
         Seconds that a notebook may run before its kernel is ended.
     retries : int
         Further attempts at a notebook whose kernel failed, not its cells.
+    kernels : {"warm", "cold"}
+        Forked from a server that has the libraries, where that is possible; or started anew.
     scheduler : str, optional
         Address of a Dask cluster that runs the units, such as ``tcp://host:8786``; by default they run here.
 
@@ -133,9 +136,10 @@ def run_case(
         raise ToolkitError(f"--time-limit: {time_limit:g} is not a number of seconds. State more than 0")
     if retries < 0:
         raise ToolkitError(f"--retries: {retries} is not a number of attempts. State 0 or more")
+    check_names("way to start kernels", (kernels,), ("warm", "cold"))
     with remote.outputs(output, folder) as (root, publish):
         batch = prepare(folder, units, notebooks, language, force, root, notebooks_dir)
-        batch = replace(batch, time_limit=time_limit, retries=retries)
+        batch = replace(batch, time_limit=time_limit, retries=retries, kernels=kernels)
         batch.home.mkdir(parents=True, exist_ok=True)
         with only_run(batch.home):
             for leftover in batch.home.glob(".work-*"):

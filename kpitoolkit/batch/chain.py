@@ -275,7 +275,12 @@ def _make(batch: Batch, notebook: Notebook, job: Entry, stopped: Callable[[], bo
 
 def _attempt(batch: Batch, places: tuple, made: Path, attempts: list[str], stopped: Callable[[], bool]) -> str:
     """Execute a notebook, and again where its kernel failed: ``attempts`` takes why. Return how its kernel started."""
-    limits = {"start": batch.kernels, "time_limit": batch.time_limit, "protected": (batch.home, batch.case.folder), "stopped": stopped}
+    limits = {
+        "start": batch.kernels,
+        "time_limit": batch.time_limit,
+        "protected": (batch.home, batch.case.folder),
+        "stopped": stopped,
+    }
     while True:
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)

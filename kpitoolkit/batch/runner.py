@@ -136,7 +136,7 @@ def run_case(
         raise ToolkitError(f"--time-limit: {time_limit:g} is not a number of seconds. State more than 0")
     if retries < 0:
         raise ToolkitError(f"--retries: {retries} is not a number of attempts. State 0 or more")
-    check_names("way to start kernels", (kernels,), ("warm", "cold"))
+    check_names("kernels", (kernels,), ("warm", "cold"))
     with remote.outputs(output, folder) as (root, publish):
         batch = prepare(folder, units, notebooks, language, force, root, notebooks_dir)
         batch = replace(batch, time_limit=time_limit, retries=retries, kernels=kernels)

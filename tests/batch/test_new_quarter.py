@@ -14,7 +14,7 @@ data:
   # exports of the ERP
   financials: {file: "export_2026q3/financials.csv"}
   fx_rates: {file: rates.csv}
-  targets: {file: targets.csv, separator: ";", columns: {kpi: Indicatore}}
+  targets: {file: targets.csv, separator: ";", decimal: ",", columns: {kpi: Indicatore}}
 approvers: {cfo: [Anna Bianchi]} # until 2027
 catalogue: _kpis.yml
 """
@@ -85,9 +85,8 @@ def test_targets_are_to_fill_and_the_case_is_refused_until_they_are(case, tmp_pa
     read = parameters.read_case(made.folder)
     faults = check_unit(read, read.units["north"], tmp_path)
     assert len(faults) == 1 and "targets.csv" in faults[0] and "value" in faults[0]
-    file.write_text(
-        file.read_text().replace(",", ".").replace("mer;1;;", "mer;1;4.4;").replace("revenue;1;;", "revenue;1;9;")
-    )
+    filled = file.read_text().replace("mer;1;;", "mer;1;4,4;").replace("revenue;1;;", "revenue;1;9;")
+    file.write_text(filled)
     assert check_unit(read, read.units["north"], tmp_path) == []
 
 

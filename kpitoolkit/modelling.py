@@ -39,7 +39,46 @@ CHANNEL_PRIORS = tuple(f"{name}{end}" for name in ("iroas", "carryover", "half_s
 TOTALS = ("fixed", "free")
 PER_QUARTER = "(amounts of the unit's currency for the whole quarter)"
 TOLERANCE = 1e-9
+LOSES = "loses_on_every_sale"
+"""The verdict where the margin before marketing is zero or less: no return pays for the spend."""
 CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def break_even(contribution_margin_share: float) -> float | None:
+    """Return the iROAS at which the margin before marketing pays for the spend, 1 / margin; None where no return does.
+
+    Parameters
+    ----------
+    contribution_margin_share : float in [-1, 1]
+        Margin before marketing, of revenue. At zero or less each sale loses, or leaves nothing, before any marketing.
+
+    Raises
+    ------
+    ValueError
+        For a share out of range.
+
+    Examples
+    --------
+    >>> break_even(0.4), break_even(0.0), break_even(-0.447)
+    (2.5, None, None)
+    """
+    fault = margin_fault(contribution_margin_share)
+    if fault:
+        raise ValueError(fault)
+    return 1 / contribution_margin_share if contribution_margin_share > 0 else None
+
+
+def margin_fault(share: float) -> str:
+    """Say why a share of revenue cannot be a contribution margin; empty where it can.
+
+    Examples
+    --------
+    >>> margin_fault(-0.447), margin_fault(44.7)
+    ('', 'contribution_margin_share must lie from -1 to 1, not 44.7. Write 0.45 for 45% of revenue')
+    """
+    if -1 <= share <= 1:
+        return ""
+    return f"contribution_margin_share must lie from -1 to 1, not {share:g}. Write 0.45 for 45% of revenue"
 
 
 def known_priors(stated: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +114,13 @@ def _figure(name: str, value: Any, known: tuple[str, ...], channel: str = "") ->
     if not _number(value) or value <= 0:
         return [f"{where}{name} must be a number above 0, not {value!r}"]
     return [f"{where}{name} is a share and must be below 1, not {value!r}"] if name in SHARES and value >= 1 else []
+
+
+def known_margin(stated: float) -> float:
+    """Return a contribution margin as a share of revenue, from -1 to 1; else raise ValueError."""
+    if fault := margin_fault(stated):
+        raise ValueError(fault.removeprefix("contribution_margin_share "))
+    return stated
 
 
 def known_total(stated: Any) -> Any:
@@ -204,6 +250,7 @@ def _or_refused(stated: Any, faults: list[str]) -> Any:
     return stated
 
 
+Margin = Annotated[float, AfterValidator(known_margin)]
 RegressionPriors = Annotated[dict[str, Any], AfterValidator(known_priors)]
 BudgetTotal = Annotated[Any, AfterValidator(known_total)]
 BudgetBounds = Annotated[dict[str, Any], AfterValidator(known_bounds)]

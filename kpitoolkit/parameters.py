@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.errors import Faults, ToolkitError, suggest
-from kpitoolkit.modelling import BudgetBounds, BudgetScenarios, BudgetTotal, PreviousCase, RegressionPriors
+from kpitoolkit.modelling import BudgetBounds, BudgetScenarios, BudgetTotal, Margin, PreviousCase, RegressionPriors
 from kpitoolkit.sources import IN_ENVIRONMENT, SECRETS, looks_secret
 from kpitoolkit.tables import Workspace, not_built_in, parse_sources
 
@@ -137,7 +137,7 @@ class Parameters(BaseModel):
     regression_saturation: Literal["hill", "logistic"] = "hill"
     regression_priors: RegressionPriors = Field(default_factory=dict)
     regression_seed: int = Field(default=0, ge=0, le=2**32 - 1)
-    contribution_margin_share: Share = 0.40
+    contribution_margin_share: Margin = 0.40
     model_bias_log_sd: float = Field(default=0.30, ge=0, le=2)
     budget_total: BudgetTotal = "fixed"
     budget_largest_change: Share = 0.30

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
+from kpitoolkit.modelling import break_even
 from kpitoolkit.pages.summary import missing
 
 TOLD = ("common_ground", "driver", "echo", "vanity", "unproven", "insufficient_data")
@@ -30,7 +31,8 @@ def plot_iroas(iroas: pd.DataFrame, contribution_margin_share: float, language: 
     """Draw modelled revenue per unit of spend with its intervals against break-even, 1 / margin before marketing.
 
     Behind each interval stands what was believed before the data. Where the data allow no channel a place beside
-    break-even, it is left out: beside it, an interval would look like a verdict. One channel alone is drawn once,
+    break-even, it is left out: beside it, an interval would look like a verdict; so it is where the margin is zero or
+    less, and there is none. One channel alone is drawn once,
     without the total that is the same.
     """
     _ = text.translator(language)
@@ -39,10 +41,10 @@ def plot_iroas(iroas: pd.DataFrame, contribution_margin_share: float, language: 
     look = {"value_format": "number1"}
     if "prior_low" in iroas:
         look |= {"behind": ("prior_low", "prior_high"), "behind_label": _("believed before the data")}
-    if (_placed(iroas) != "insufficient_data").any():
-        break_even = 1 / contribution_margin_share
-        words = _("break-even {value}").format(value=text.number(break_even, language, 1))
-        look |= {"reference": break_even, "reference_label": words, "tone": "tone"}
+    even = break_even(contribution_margin_share)
+    if even is not None and (_placed(iroas) != "insufficient_data").any():
+        words = _("break-even {value}").format(value=text.number(even, language, 1))
+        look |= {"reference": even, "reference_label": words, "tone": "tone"}
     tones = {"above_break_even": "better", "below_break_even": "worse"}
     iroas = iroas.assign(tone=iroas["verdict"].map(tones).fillna("undecided"))
     return plots.intervals(iroas, "channel", "iroas", "low", "high", ax=ax, language=language, **look)

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from kpitoolkit import parameters, text
+from kpitoolkit.modelling import LOSES
 from kpitoolkit.reconciliation import matching, measures
 from kpitoolkit.reconciliation import robustness_wording as wording
 from kpitoolkit.reconciliation.claims import ClaimedToBooked
@@ -51,7 +52,7 @@ class Robustness:
         same by `cost_per_conversion`; subject: a KPI or channel, empty for rankings; family: `costs_and_customers`,
         `attribution`, `claims` or `return`; definition: its parts, joined by `/`; default; value with its 90% interval
         where there is one, in value_unit (money in cents; of a ranking, pairs of channels in another order than the
-        default's); reference: target or break-even; verdict; flips.
+        default's); reference: target or break-even (missing where no return pays); verdict; flips.
     survivors : tuple of int
         Pairs of channels whose credit keeps its order under every rule, look-back and the chance of the sample, and
         pairs in all, as the attribution saved them; empty where it did not.
@@ -146,7 +147,7 @@ def robustness(
     rows = _targets(kpis, values, rules)
     spend = three.table.set_index("channel")["spend_cents"].dropna()
     spend = spend[spend > 0].astype(float)
-    gross_reference = three.break_even / net_share(claimed)
+    gross_reference = np.nan if three.break_even is None else three.break_even / net_share(claimed)
     attributed = _attributed(saved, spend)
     claims = _matched(given, quarter, three.currency, group_currency, timezone, claims_lookback_days, spend)
     seen = [_judged(frame, gross_reference) for frame in (attributed, claims)]
@@ -308,13 +309,16 @@ def _returns(three: Triangulation) -> pd.DataFrame:
     """Return what is published of each channel's return, with the verdict that was carried over."""
     rows = three.table[three.table["source"] != "no_return"]
     kept = rows[["channel", "low", "high", "verdict"]].assign(roas=rows["iroas"], cost_per_conversion=np.nan, own=True)
-    return kept.assign(family="return", definition="published_return", reference=three.break_even)
+    reference = np.nan if three.break_even is None else three.break_even
+    return kept.assign(family="return", definition="published_return", reference=reference)
 
 
 def _judged(seen: pd.DataFrame, reference: float) -> pd.DataFrame:
     """Tell whether order value over spend is above break-even, with all of its interval where it has one."""
     low, high = (seen[end].astype(float).fillna(seen["roas"].astype(float)) for end in ("low", "high"))
     verdict = np.select([low > reference, high < reference], [ABOVE, "below_break_even"], "holds_break_even")
+    if np.isnan(reference):
+        verdict = LOSES
     return seen.assign(reference=reference, verdict=verdict)
 
 

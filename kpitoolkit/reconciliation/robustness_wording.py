@@ -74,17 +74,19 @@ def plot(result: "Robustness", ax: Axes | None, language: str, subject: str) -> 
     columns = ("name", "value", "low", "high")
     if rows.empty:
         return plots.intervals(pd.DataFrame(columns=columns), *columns, ax=ax, language=language, title=title)
-    mine = rows[rows["reference"] == rows.sort_values("default", kind="stable")["reference"].iloc[-1]]
+    reference = rows.sort_values("default", kind="stable")["reference"].iloc[-1]
+    mine = rows[rows["reference"].eq(reference) | pd.isna(reference)]
     most = mine.sort_values("default", ascending=False, kind="stable").head(DRAWN)
     names = [named(row.family, row.definition, language) for row in most.itertuples()]
-    tones = [TONES.get(verdict, "undecided") for verdict in most["verdict"]]
-    unit, question = most["value_unit"].iloc[0], most["question"].iloc[0]
+    label = text.label("target" if rows["question"].iloc[0] == "target_reached" else "break_even", language)
+    against = {} if pd.isna(reference) else {"reference": reference, "reference_label": label}
+    tones = [TONES.get(verdict, "undecided") if against else "" for verdict in most["verdict"]]
+    unit = most["value_unit"].iloc[0]
     form = {"money_per_unit": "money2", "count": "number0", "share": "percent", "ratio": "number2"}[unit]
-    label = text.label("target" if question == "target_reached" else "break_even", language)
     drawn = most.assign(name=names, tone=tones, value=for_page(most["value"], most["value_unit"]))
     return plots.intervals(
-        drawn, *columns, reference=most["reference"].iloc[0], reference_label=label, tone="tone", ax=ax,
-        language=language, value_format=form, title=title, currency=result.currency,
+        drawn, *columns, **against, tone="tone", ax=ax, language=language, value_format=form, title=title,
+        currency=result.currency,
     )  # fmt: skip
 
 

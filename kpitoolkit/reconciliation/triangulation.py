@@ -17,6 +17,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 
 from kpitoolkit import plots, tables, text
 from kpitoolkit.errors import Faults
+from kpitoolkit.modelling import LOSES, break_even, margin_fault
 from kpitoolkit.reconciliation import triangulation_sums as views_of
 from kpitoolkit.reconciliation import triangulation_wording as wording
 from kpitoolkit.reconciliation.claims import ClaimedToBooked
@@ -75,7 +76,8 @@ class Triangulation:
         `model_and_experiment` (pooled), `experiment_alone` or `no_return`; log_iroas, log_sd; q, q_p_value: Cochran's Q
         of what was pooled; calibration: iroas over claimed_roas; verdict, verdict_reason: carried over from the
         regression, or of the pooled figure; own_log_iroas, own_log_sd: what the unit's own data say, without the
-        model's prior, for other units.
+        model's prior, for other units. break_even is missing, and the verdict `loses_on_every_sale`, at a margin of
+        zero or less.
     tests : DataFrame
         One row an experiment. use: `in_model`, `pooled`, or why it is compared only (`holds_zero`, `outside_window`,
         `not_known`); distance: from the model, in standard deviations of the difference, where it does not contain it.
@@ -96,7 +98,7 @@ class Triangulation:
     checks: pd.DataFrame
     quarter: str
     currency: str
-    break_even: float
+    break_even: float | None
     bias_log_sd: float
     window: tuple[str, ...] = ()
     evidence: str = ""
@@ -222,7 +224,7 @@ def triangulate(
     accounts : mapping
         Ledger accounts by line.
     contribution_margin_share : float
-        Before marketing, of revenue; above 0, at most 1.
+        Before marketing, of revenue, from -1 to 1; at zero or less no return pays, and there is no break-even.
     model_bias_log_sd : float
         Standard deviation, on the log scale, of how far the model may be off whatever its interval says.
 
@@ -235,7 +237,8 @@ def triangulate(
     Faults
         For experiments that contradict themselves, a margin or a bias that cannot be.
     """
-    faults = [] if 0 < contribution_margin_share <= 1 else ["contribution_margin_share must be above 0 and at most 1"]
+    fault = margin_fault(contribution_margin_share)
+    faults = [fault] if fault else []
     faults += [] if model_bias_log_sd >= 0 else ["model_bias_log_sd must not be negative"]
     faults += _contradictions(lift_tests)
     if faults:
@@ -246,18 +249,22 @@ def triangulate(
     views = views_of.views(saved, claimed, spent)
     own = _own_data(saved.get("posterior"))
     names = [*views.index[views["spend_cents"].fillna(0) > 0], *model.index, *tests["channel"]]
-    break_even = 1 / contribution_margin_share
+    even = break_even(contribution_margin_share)
     rows = []
     for channel in dict.fromkeys(names):
-        found = _published(channel, model, tests, break_even, model_bias_log_sd)
+        found = _published(channel, model, tests, even, model_bias_log_sd)
         seen = views.loc[channel].to_dict() if channel in views.index else {}
         alone = _without_prior(channel, own, tests, model_bias_log_sd)
-        rows.append({"channel": channel, "break_even": break_even} | seen | found | alone)
+        if even is None:  # the margin alone decides, whatever the return
+            found |= {"verdict": LOSES, "verdict_reason": ""}
+        rows.append({"channel": channel, "break_even": even} | seen | found | alone)
     table = pd.DataFrame(rows, columns=COLUMNS)
     cents = [name for name in COLUMNS if name.endswith("_cents")]
     table[cents] = table[cents].astype("Int64")
     figures = [
-        name for name in COLUMNS if name.endswith(("roas", "low", "high", "log_sd")) or name in ("q", "q_p_value")
+        name
+        for name in COLUMNS
+        if name.endswith(("roas", "low", "high", "log_sd", "even")) or name in ("q", "q_p_value")
     ]
     table[figures] = table[figures].astype(float)
     for end, name in _ENDS.items():
@@ -271,7 +278,7 @@ def triangulate(
         checks=tested,
         quarter=spent.quarter,
         currency=spent.currency,
-        break_even=break_even,
+        break_even=even,
         bias_log_sd=model_bias_log_sd,
         window=(specification["first"], specification["last"]) if specification else (),
         evidence=_weakness(saved.get("iroas")),
@@ -296,6 +303,7 @@ def _model(saved) -> pd.DataFrame:
         logs = exact.reindex(logs.index).fillna(logs)
     reason = table["verdict_reason"].fillna("")
     informed = table["verdict"].isin(JUDGED) | (reason == "holds_break_even")
+    informed |= (table["verdict"] == LOSES) & (reason == "")
     kept = table[["iroas", "low", "high", "verdict"]].assign(verdict_reason=reason, informed=informed)
     return kept.join(logs)
 
@@ -309,6 +317,8 @@ def _weakness(table: pd.DataFrame | None) -> str:
     if table is None or table["channel"].iloc[0] != TOTAL:
         return ""
     verdict, reason = table["verdict"].iloc[0], table["verdict_reason"].fillna("").iloc[0]
+    if verdict == LOSES:
+        return str(reason)
     return "" if verdict in JUDGED or reason == "holds_break_even" else str(reason or verdict)
 
 
@@ -372,7 +382,7 @@ def _distance(test, model: pd.DataFrame) -> float:
     return float((test.iroas - row["iroas"]) / np.hypot(test.plain_sd, plain))
 
 
-def _published(channel: str, model: pd.DataFrame, tests: pd.DataFrame, break_even: float, bias: float) -> dict:
+def _published(channel: str, model: pd.DataFrame, tests: pd.DataFrame, even: float | None, bias: float) -> dict:
     """Return what is published of one channel, on what it rests, and how it stands to break-even."""
     mine = tests[tests["channel"] == channel]
     apart = mine[mine["use"] == "pooled"]
@@ -402,7 +412,7 @@ def _published(channel: str, model: pd.DataFrame, tests: pd.DataFrame, break_eve
     reach = stats.norm.ppf((1 + LEVEL) / 2) * found.error
     figures = {"iroas": found.estimate, "low": found.estimate - reach, "high": found.estimate + reach}
     said |= {name: float(np.exp(value)) for name, value in figures.items()}
-    above = stats.norm.cdf((found.estimate - np.log(break_even)) / found.error)
+    above = stats.norm.cdf((found.estimate - np.log(even or np.nan)) / found.error)
     verdict = "above_break_even" if above >= LIKELY else "below_break_even" if above <= 1 - LIKELY else ""
     said |= {"verdict": verdict or "insufficient_data", "verdict_reason": "" if verdict else "holds_break_even"}
     said |= {"q": found.q, "q_p_value": found.p_value} if found.df else {}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kpitoolkit import plots, text
+from kpitoolkit.modelling import LOSES
 
 if TYPE_CHECKING:
     from kpitoolkit.reconciliation.triangulation import Triangulation
@@ -21,7 +22,7 @@ def drawn(result: "Triangulation", language: str) -> tuple[pd.DataFrame, dict[st
     rows = []
     for row in result.table.itertuples():
         name = text.label(row.channel, language)
-        tone = TONES.get(row.verdict, "undecided")
+        tone = "" if result.break_even is None else TONES.get(row.verdict, "undecided")
         pooled = row.source in ("model_and_experiment", "experiment_alone")
         if pooled and not np.isnan(row.modelled_iroas):
             figures = (row.modelled_iroas, row.modelled_low, row.modelled_high)
@@ -35,7 +36,9 @@ def drawn(result: "Triangulation", language: str) -> tuple[pd.DataFrame, dict[st
             rows.append((f"{name}, {text.label(row.source, language)}", *published, tone))
     frame = pd.DataFrame(rows, columns=["name", "value", "low", "high", "tone"])
     title = _("Revenue per unit of spend, as modelled and as measured by experiments")
-    return frame, {"title": title, "reference_label": text.label("break_even", language)}
+    return frame, {"title": title} | (
+        {} if result.break_even is None else {"reference_label": text.label("break_even", language)}
+    )
 
 
 def findings(result: "Triangulation", language: str) -> list[str]:
@@ -75,6 +78,10 @@ def _claimed(row, result: "Triangulation", language: str) -> str:
         "below_break_even": _(
             "{channel}: per unit of spend {claimed} claimed, {attributed} attributed, {found} ({low} to {high}) "
             "published, {basis}: {factor} of the claim. Below break-even ({break_even})."
+        ),
+        LOSES: _(
+            "{channel}: per unit of spend {claimed} claimed, {attributed} attributed, {found} ({low} to {high}) "
+            "published, {basis}: {factor} of the claim. Each sale loses: no return pays."
         ),
     }
     other = _(
@@ -158,6 +165,11 @@ def _unclaimed(result: "Triangulation", language: str) -> list[str]:
         "{channel}: {found} ({low} to {high}) per unit of spend published, {basis}, without a claim beside it. "
         "Break-even is {break_even}; {verdict}."
     )
+    if result.break_even is None:
+        sentence = _(
+            "{channel}: {found} ({low} to {high}) per unit of spend published, {basis}, without a claim beside it. "
+            "Each sale loses: no return pays."
+        )
     rows = result.table[result.table["calibration"].isna() & (result.table["source"] != "no_return")]
     return [sentence.format(**_words(row, result, language)) for row in rows.itertuples()]
 

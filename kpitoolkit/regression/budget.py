@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
-from kpitoolkit.modelling import PER_QUARTER, bounds_faults
+from kpitoolkit.modelling import PER_QUARTER, bounds_faults, break_even, margin_fault
 from kpitoolkit.regression import budget_wording as wording
 from kpitoolkit.regression import charts, curves
 from kpitoolkit.regression.allocate import allocate
@@ -76,10 +76,11 @@ class Budget:
     decision : {"move", "stay"}
     reason : str
         Why to stay: `one_channel` (nothing to share out), `no_better`, `not_distinguishable`, `short`, `unusual_spend`,
-        `not_converged`, `weak`, `nothing_modelled`; empty for `move`.
+        `not_converged`, `weak`, `nothing_modelled`, `no_margin`; empty for `move`.
     doubt : str
-        Why no plan should rest on these estimates, whatever it gains: `short`, `unusual_spend`, `not_converged`,
-        `weak`, `nothing_modelled`; empty where one may. Pages show no plan then.
+        Why there should be no plan, whatever it gains: `short`, `unusual_spend`, `not_converged`, `weak`,
+        `nothing_modelled`, `no_margin` (no sale leaves a margin, and the plan of highest margin is the one that sells
+        least); empty where there may be one. Pages show no plan then.
     total : {"fixed", "stated", "free"}
     method : {"marginal", "grid"}
         `allocate`'s.
@@ -205,8 +206,8 @@ def plan_budget(
     ----------
     post : Posterior, optional
         None where nothing could be modelled: then the decision is to stay.
-    contribution_margin_share : float in (0, 1]
-        Margin before marketing.
+    contribution_margin_share : float in [-1, 1]
+        Margin before marketing; at zero or less nothing is planned.
     total : float, "fixed" or "free"
         Currency of the quarter; fixed: as last quarter. A free total moves only where the extra gain can itself be told
         from zero.
@@ -238,8 +239,10 @@ def plan_budget(
     left_out = tuple(name for name in verdicts if name not in (*known, TOTAL))
     fixed = {"left_out": left_out, "largest_change": largest_change, "tail": tail, "currency": currency}
     fixed["contribution_margin_share"] = contribution_margin_share
+    if break_even(contribution_margin_share) is None:
+        return _nothing(fixed, total, "no_margin")
     if not known:
-        return _nothing(fixed, total)
+        return _nothing(fixed, total, "nothing_modelled")
     ahead = curves.forward(post, tail=tail)
     market = _Market(ahead, contribution_margin_share)
     low, high = default_bounds(ahead, largest_change)
@@ -417,8 +420,8 @@ def _stated(now: np.ndarray, channels: tuple[str, ...], plan: Mapping[str, float
 
 def _check(channels, margin, total, largest_change, bounds, scenarios) -> None:
     faults = []
-    if not 0 < margin <= 1:
-        faults.append(f"contribution_margin_share of {margin} must lie between 0 and 1")
+    if fault := margin_fault(margin):
+        faults.append(fault)
     if isinstance(total, str) and total not in (FREE, LAST_QUARTER):
         faults.append(
             f"total '{total}' is not one of {LAST_QUARTER}, {FREE}, an amount.{suggest(total, (FREE, LAST_QUARTER))}"
@@ -443,8 +446,8 @@ def _check(channels, margin, total, largest_change, bounds, scenarios) -> None:
         raise Faults("budget", faults)
 
 
-def _nothing(fixed: dict, total: float | str) -> Budget:
-    """What is left to say where no channel could be modelled."""
+def _nothing(fixed: dict, total: float | str, why: str) -> Budget:
+    """What is left to say where no channel could be modelled, or none can earn anything."""
     none = Gain(np.nan, np.nan, np.nan, np.nan)
     return Budget(
         table=pd.DataFrame(columns=TABLE),
@@ -452,8 +455,8 @@ def _nothing(fixed: dict, total: float | str) -> Budget:
         gain=none,
         extra=None,
         decision="stay",
-        reason="nothing_modelled",
-        doubt="nothing_modelled",
+        reason=why,
+        doubt=why,
         total=total if isinstance(total, str) else "stated",
         method="marginal",
         kind="",

@@ -48,6 +48,12 @@ def findings(budget, language: str) -> list[str]:
     _ = text.translator(language)
     if budget.reason == "nothing_modelled":
         return [_("Stay with last quarter's plan: no channel's return could be modelled, so no other can be proposed.")]
+    if budget.reason == "no_margin":
+        sentence = _(
+            "No budget by profit: with a contribution margin of {margin} before marketing no return pays, and of all "
+            "plans the one that sells least would lose least. Whether to spend at all, for growth, is not decided here."
+        )
+        return [sentence.format(margin=text.percent(budget.contribution_margin_share, language))]
     said = [_decision(budget, language)]
     if budget.doubt:
         return _closed([*said, _left_out(budget, language)], budget, language)

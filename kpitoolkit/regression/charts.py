@@ -36,7 +36,7 @@ def plot_iroas(result, ax: Axes | None = None, language: str = "en") -> Axes | N
         return blank(ax, title, language)
     look = {"language": language, "title": title, "value_format": "number1"}
     look |= {"behind": ("prior_low", "prior_high"), "behind_label": _("believed before the data")}
-    if result.periods >= returns.SHORTEST[result.frequency]:
+    if result.break_even is not None and result.periods >= returns.SHORTEST[result.frequency]:
         words = _("break-even {value}").format(value=text.number(result.break_even, language, 1))
         look |= {"reference": result.break_even, "reference_label": words, "tone": "tone"}
     rows = rows.assign(tone=rows["verdict"].map(TONES).fillna("undecided"))

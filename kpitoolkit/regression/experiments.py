@@ -15,7 +15,7 @@ from scipy import stats
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults, suggest
-from kpitoolkit.modelling import PER_QUARTER
+from kpitoolkit.modelling import PER_QUARTER, break_even, margin_fault
 from kpitoolkit.regression import charts, curves, information, lift, transforms
 from kpitoolkit.regression import experiments_wording as wording
 from kpitoolkit.regression.budget import FREE, LARGEST_CHANGE, LAST_QUARTER, default_bounds, refuse_bounds
@@ -91,6 +91,8 @@ class Experiments:
         Currency per period that is shared out; NaN where it is free.
     horizon : int
         Periods over which the budget is chosen.
+    contribution_margin_share : float
+        At zero or less no budget pays, none is better than another, and no test is worth anything.
     """
 
     table: pd.DataFrame
@@ -101,6 +103,7 @@ class Experiments:
     kind: str
     currency: str
     frequency: str
+    contribution_margin_share: float = 0.4
 
     def shown(self, language: str = "en") -> pd.DataFrame:
         """Return the best test of each channel as pages show it: its length in words, money in cents."""
@@ -171,8 +174,8 @@ def rank(
     ----------
     post : Posterior or None
         None, where nothing could be fitted, ranks nothing.
-    contribution_margin_share : float in (0, 1]
-        Margin before marketing.
+    contribution_margin_share : float in [-1, 1]
+        Margin before marketing; at zero or less nothing is ranked.
     designs : sequence of Design, optional
         `DESIGNS` of the frequency by default.
     channels : sequence of str, optional
@@ -201,15 +204,17 @@ def rank(
         On designs whose result no lift test could state, unknown channels or such without spend, bounds that exclude
         the total.
     """
-    if post is None:
+    if fault := margin_fault(contribution_margin_share):
+        raise Faults("experiments", [fault])
+    if post is None or break_even(contribution_margin_share) is None:
         spend = pd.DataFrame(columns=["channel", "spend", "low", "high"])
-        return Experiments(pd.DataFrame(columns=TABLE), spend, (), np.nan, 0, "published", currency, "week")
+        ends = ("published", currency, "week", contribution_margin_share)
+        return Experiments(pd.DataFrame(columns=TABLE), spend, (), np.nan, 0, *ends)
     problem = post.problem
     designs = DESIGNS[problem.frequency] if designs is None else tuple(designs)
     now = curves.last_quarter(post) if problem.channels else np.zeros(0)
     spent = dict(zip(problem.channels, now > 0, strict=True))
-    amounts = {"contribution_margin_share": (contribution_margin_share, 1.0), "horizon_weeks": (horizon_weeks, np.inf)}
-    amounts["largest_change"] = largest_change, np.inf
+    amounts = {"horizon_weeks": (horizon_weeks, np.inf), "largest_change": (largest_change, np.inf)}
     if setup_cost:
         amounts["setup_cost"] = setup_cost, np.inf
     _check(designs, channels, spent, amounts, bounds or {}, total)
@@ -259,6 +264,7 @@ def rank(
         kind=post.kind,
         currency=currency,
         frequency=problem.frequency,
+        contribution_margin_share=contribution_margin_share,
     )
 
 

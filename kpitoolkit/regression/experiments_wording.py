@@ -18,6 +18,12 @@ def sentences(found, language: str) -> list[str]:
     language : str
     """
     _ = text.translator(language)
+    if found.contribution_margin_share <= 0:
+        sentence = _(
+            "No test has a worth here: it is worth the better budgets that it leads to, and with a contribution margin "
+            "of {margin} before marketing no budget pays."
+        )
+        return [sentence.format(margin=text.percent(found.contribution_margin_share, language))]
     said = []
     if found.kind == "draft":
         said.append(_("Draft: these tests are ranked on quick estimates; published ones may rank them otherwise."))

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from kpitoolkit import text
+from kpitoolkit.modelling import LOSES
 from kpitoolkit.regression.returns import SHORTEST, VERDICTS, unusual_words
 
 
@@ -22,13 +23,14 @@ def findings(regression, language: str = "en") -> list[str]:
     Returns
     -------
     list of str
-        Sentences, each with its numbers: how strong the case is; all media together, before and after the data, after
-        the margin and for the next unit of spend; what could not be fitted; the channels by verdict, and why where
-        there is none.
+        Sentences, each with its numbers: that no return pays, where the margin is zero or less; how strong the case
+        is; all media together, before and after the data, after the margin and for the next unit of spend; what could
+        not be fitted; the channels by verdict, and why where there is none.
     """
     table = regression.table
     total, channels = table.iloc[0], table.iloc[1:]
-    sentences = [_draft(regression, language), graded(regression, language), _total(regression, total, language)]
+    sentences = [_draft(regression, language), no_return_pays(regression.contribution_margin_share, language)]
+    sentences += [graded(regression, language), _total(regression, total, language)]
     if pd.notna(total["iroas"]):
         sentences.append(_before_and_after(regression, total, language))
         if regression.evidence.grade != "weak":
@@ -38,6 +40,16 @@ def findings(regression, language: str = "en") -> list[str]:
     if len(fitted) > 1 or (len(fitted) and regression.evidence.grade != "weak"):
         sentences += _channels(fitted, language)
     return [sentence for sentence in sentences if sentence]
+
+
+def no_return_pays(contribution_margin_share: float, language: str) -> str:
+    """Say that there is no break-even, where the margin before marketing is zero or less; empty elsewhere."""
+    if contribution_margin_share > 0:
+        return ""
+    return text.translator(language)(
+        "There is no break-even: the contribution margin before marketing is {margin} of revenue. No sale leaves "
+        "anything to pay for the spend that brought it, whatever the return."
+    ).format(margin=text.percent(contribution_margin_share, language))
 
 
 def graded(regression, language: str = "en") -> str:
@@ -54,13 +66,11 @@ def graded(regression, language: str = "en") -> str:
     sentences = {
         ("strong", "week"): _(
             "The data say much, as far as a model can tell: {periods} weeks, chains that agree, and for channels with "
-            "{share} of the spend more than half of what was unknown is known now. A return near break-even stays "
-            "undecided all the same."
+            "{share} of the spend more than half of what was unknown is known now."
         ),
         ("strong", "quarter"): _(
             "The data say much, as far as a model can tell: {periods} quarters, chains that agree, and for channels "
-            "with {share} of the spend more than half of what was unknown is known now. A return near break-even stays "
-            "undecided all the same."
+            "with {share} of the spend more than half of what was unknown is known now."
         ),
         ("total_only", "week"): _(
             "On {periods} weeks the data say enough about all media together and little about single channels: enough "
@@ -71,8 +81,14 @@ def graded(regression, language: str = "en") -> str:
             "enough about channels with {share} of the spend."
         ),
     }
-    weak = _("No ground for a decision: {why}. Nothing below should move a budget.")
-    return sentences.get((found.grade, frequency), weak).format(
+    said = sentences.get(
+        (found.grade, frequency), _("No ground for a decision: {why}. Nothing below should move a budget.")
+    )
+    if regression.break_even is None:
+        said = sentences.get((found.grade, frequency), _("How much revenue the spend brought is hardly known: {why}."))
+    elif found.grade == "strong":
+        said += " " + _("A return near break-even stays undecided all the same.")
+    return said.format(
         periods=text.number(regression.periods, language),
         share=text.percent(found.informed_share, language, 0),
         why=_why(regression, language),
@@ -131,8 +147,12 @@ def _total(regression, total: pd.Series, language: str) -> str:
             "the break-even of {break_even} to call: above it with a probability of {chance}. {contribution} of "
             "revenue, {share}, is modelled as brought by {spend}."
         ),
+        LOSES: _(
+            "All media together: {iroas} of modelled revenue per {one} spent (90% interval {low} to {high}). "
+            "{contribution} of revenue, {share}, is modelled as brought by {spend}."
+        ),
     }.get(
-        total["verdict_reason"] or total["verdict"],
+        LOSES if total["verdict"] == LOSES else total["verdict_reason"] or total["verdict"],
         _(
             "Insufficient data to place all media together beside the break-even of {break_even}: {iroas} of modelled "
             "revenue per {one} spent, 90% interval {low} to {high}, on {spend}."
@@ -142,7 +162,7 @@ def _total(regression, total: pd.Series, language: str) -> str:
     return sentence.format(
         **{name: _each(total[name], regression, language) for name in ("iroas", "low", "high")},
         one=_one(regression, language),
-        break_even=_each(regression.break_even, regression, language),
+        break_even="" if regression.break_even is None else _each(regression.break_even, regression, language),
         chance=_chance_of(total, language),
         contribution=_money(total["contribution"], regression, language),
         share=text.percent(total["contribution"] / revenue, language),
@@ -207,6 +227,7 @@ def _channels(rows: pd.DataFrame, language: str) -> list[str]:
             "Insufficient data, for they say next to nothing and the figures lean on the prior: {channels}."
         ),
         "chains_disagree": _("No verdict, because the sampler's chains do not agree: {channels}."),
+        LOSES: _("Modelled revenue per unit of spend (in brackets the 90% interval): {channels}."),
     }
     said = []
     believed = rows[["prior_low", "prior_high"]]
@@ -216,6 +237,7 @@ def _channels(rows: pd.DataFrame, language: str) -> list[str]:
         sentence = _("Before the data each channel was believed to lie between {low} and {high}.")
         said.append(sentence.format(**figures))
     keys = rows["verdict"].where(rows["verdict"].isin(VERDICTS), rows["verdict_reason"])
+    keys = keys.mask(rows["verdict"] == LOSES, rows["verdict_reason"].where(rows["verdict_reason"] != "", LOSES))
     for key, sentence in sentences.items():
         own = [_channel(row, key, alike, language) for _place, row in rows[keys == key].iterrows()]
         said += [sentence.format(channels=", ".join(own))] * bool(own)

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from kpitoolkit.errors import Faults, suggest
+from kpitoolkit.modelling import LOSES, break_even, margin_fault
 from kpitoolkit.regression import charts, curves, estimate, returns, transforms
 from kpitoolkit.regression import posterior as posteriors
 from kpitoolkit.regression.checks import checked
@@ -56,8 +57,9 @@ class Regression:
         the others tell (`returns.own_data`); r_hat, ess: of the sampler (missing in drafts); medians of the shape:
         carryover per period, half_saturation (currency per period), slope, ceiling (the revenue per period that the
         channel tends to) with ceiling_low, ceiling_high;
-        verdict: `above_break_even`, `below_break_even`, `insufficient_data`, `not_spent`; verdict_reason: what stands
-        in the way of a verdict (`returns.verdict`); kind: `published` or `draft`.
+        verdict: `above_break_even`, `below_break_even`, `insufficient_data`, `not_spent`, `loses_on_every_sale` (at a
+        margin of zero or less); verdict_reason: what stands in the way of a verdict (`returns.verdict`); kind:
+        `published` or `draft`.
     contributions : DataFrame
         period_end, component (`baseline`, the channels, `residual`), contribution, low, high: together the
         contributions are each period's revenue.
@@ -89,9 +91,9 @@ class Regression:
     periods: int
 
     @property
-    def break_even(self) -> float:
-        """IROAS at which the contribution margin pays for the spend."""
-        return 1 / self.contribution_margin_share
+    def break_even(self) -> float | None:
+        """IROAS at which the contribution margin pays for the spend; None where no return does."""
+        return break_even(self.contribution_margin_share)
 
     @property
     def draft(self) -> bool:
@@ -102,9 +104,12 @@ class Regression:
     def shown(self) -> pd.DataFrame:
         """The table as pages show it: money in cents, fewer columns, and for want of a verdict the reason why."""
         why = self.table["verdict_reason"]
-        table = self.table.assign(verdict=self.table["verdict"].where(why == "", why))
+        table = self.table.assign(
+            verdict=self.table["verdict"].where((why == "") | (self.table["verdict"] == LOSES), why)
+        )
         table = table.tail(1) if len(table) == 2 else table  # one channel alone is the total
-        return _in_cents(table[_SHOWN], ("spend", "contribution"))
+        shown = [name for name in _SHOWN if self.break_even or name != "probability_above_break_even"]
+        return _in_cents(table[shown], ("spend", "contribution"))
 
     @property
     def believed(self) -> pd.DataFrame:
@@ -179,8 +184,8 @@ def fit(
         their spend in.
     channels, controls : sequence of str
     frequency : {"week", "quarter"}
-    contribution_margin_share : float in (0, 1]
-        Margin before marketing; break-even iROAS is 1 / this.
+    contribution_margin_share : float in [-1, 1]
+        Margin before marketing; break-even iROAS is 1 / this, and there is none at zero or less.
     periods : int, optional
         Longest window; all periods by default.
     currency : str
@@ -208,8 +213,8 @@ def fit(
         With all that is wrong in the inputs: gaps, repeated periods, missing or negative values, revenue not above
         zero, channels that move exactly together; priors for channels that are not there.
     """
-    if not 0 < contribution_margin_share <= 1:
-        raise Faults("regression", [f"contribution_margin_share must lie in (0, 1], not {contribution_margin_share}"])
+    if fault := margin_fault(contribution_margin_share):
+        raise Faults("regression", [fault])
     channels, controls = list(channels), list(controls)
     priors = priors if isinstance(priors, Priors) else Priors(**(priors or {}))
     frame, window = checked(inputs, channels, controls, frequency, periods)
@@ -238,14 +243,15 @@ def fit(
         )  # fmt: skip
         given = estimate.chosen(given)[0] if adstock == AUTO else given
         post = estimate.draft(given, seed) if draft else estimate.published(given, seed)
-        found = returns.rows(post, 1 / contribution_margin_share)
+        found = returns.rows(post, contribution_margin_share)
         contributions, media = returns.contributions(post, revenue)
     else:
         contributions = returns.without_media(inside.index, revenue, baseline if enough else None)
         media = pd.DataFrame(columns=["period_end", "contribution", "low", "high"])
     spent = {returns.TOTAL: float(spend.to_numpy().sum()), **{name: float(spend[name].sum()) for name in channels}}
     share = spent[returns.TOTAL] / revenue.sum()
-    table = returns.judged(returns.ordered(found, spent, channels), window, frequency, share)
+    pays = contribution_margin_share > 0
+    table = returns.judged(returns.ordered(found, spent, channels), window, frequency, share, pays=pays)
     return Regression(
         table=table,
         contributions=contributions,

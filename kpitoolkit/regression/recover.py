@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
 from kpitoolkit.errors import Faults
+from kpitoolkit.modelling import LOSES, break_even
 from kpitoolkit.regression import charts, density, estimate, lift, returns
 from kpitoolkit.regression import posterior as posteriors
 from kpitoolkit.regression.posterior import Posterior
@@ -28,7 +29,8 @@ class Recovery:
         channel (`total_media` first), simulations, median_error (median of ``|found / true - 1|``), covered (share of
         90% intervals that hold the truth), decided (share of simulations with a verdict), decided_rightly (share of
         those verdicts that are right; missing where there are none), answer (`decidable`, where at least half of the
-        simulations end in a verdict; `not_decidable`).
+        simulations end in a verdict; `not_decidable`; `loses_on_every_sale`, where the margin alone is the verdict and
+        no simulation is asked for one).
     simulations : DataFrame
         simulation, channel, true, iroas, low, high, verdict.
     published, draft : float
@@ -86,16 +88,18 @@ class Recovery:
         sentences = {
             "decidable": _("A verdict would be reached more often than not for {channels}."),
             "not_decidable": _("A verdict would be reached less often than not for {channels}."),
+            LOSES: _("No verdict is waited for, because at this margin no return pays: {channels}."),
         }
         each = _("{channel} (error {error}, verdict in {decided})")
+        bare = _("{channel} (error {error})")
         listed = self.table if len(self.table) > 2 else self.table.tail(1)  # one channel alone is the total
         for answer, sentence in sentences.items():
             own = listed[listed["answer"] == answer]
             names = [
-                each.format(
+                (bare if answer == LOSES else each).format(
                     channel=text.label(row.channel, language),
                     error=text.percent(row.median_error, language, 0),
-                    decided=_of(row.decided, row.simulations, language),
+                    decided="" if answer == LOSES else _of(row.decided, row.simulations, language),
                 )
                 for row in own.itertuples()
             ]
@@ -128,8 +132,8 @@ def recover(
     ----------
     post : Posterior or None
         None, where nothing could be fitted, gives an empty result.
-    contribution_margin_share : float in (0, 1]
-        Break-even iROAS is 1 / this.
+    contribution_margin_share : float in [-1, 1]
+        Break-even iROAS is 1 / this; at zero or less there is none, and only the errors are told.
     simulations : int
     source : {"posterior", "prior"}
         Whence the true figures come: what the data leave possible, or, for the media, what was believed before them.
@@ -147,7 +151,7 @@ def recover(
     share = returns.spend_share(post.problem)
     if returns.unusual(share):
         return Recovery(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names), spend_share=share)
-    break_even, problem, draft = 1 / contribution_margin_share, post.problem, estimate.beside_draft(post, seed)
+    even, problem, draft = break_even(contribution_margin_share), post.problem, estimate.beside_draft(post, seed)
     draw = np.random.default_rng(seed)
     truths = _truths(post, simulations, source, draw)
     media, baseline = posteriors.contributions(truths), posteriors.baseline(truths)
@@ -157,9 +161,11 @@ def recover(
         revenue = (media[place].sum(axis=1) + baseline[place]) / problem.scale + errors
         again = replace(problem, revenue=revenue, lift_tests=_measured_again(truths, place, draw))
         refit = estimate.draft(again, seed, DRAWS) if np.isnan(draft) else estimate.short(again, seed)
-        found = returns.judged(returns.rows(refit, break_even), problem.window, problem.frequency)
+        found = returns.rows(refit, contribution_margin_share)
+        found = returns.judged(found, problem.window, problem.frequency, pays=even is not None)
         true = np.array([truths.total[place], *truths.iroas[place]])
-        right = np.where(true > break_even, "above_break_even", "below_break_even") == found["verdict"]
+        truth = LOSES if even is None else np.where(true > even, "above_break_even", "below_break_even")
+        right = truth == found["verdict"]
         pieces.append(found.assign(simulation=place, true=true, right=right)[names])
     table = pd.concat(pieces, ignore_index=True)
     published = np.nan if np.isnan(draft) else float(post.total.mean())
@@ -212,16 +218,17 @@ def _measured_again(truths: Posterior, place: int, draw: np.random.Generator) ->
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for channel, own in table.groupby("channel", sort=False):
-        decided = own["verdict"].isin(returns.VERDICTS)
+        decided, asked = own["verdict"].isin(returns.VERDICTS), not (own["verdict"] == LOSES).any()
+        answer = "decidable" if decided.mean() >= KNOWN else "not_decidable"
         rows.append(
             {
                 "channel": channel,
                 "simulations": len(own),
                 "median_error": float((own["iroas"] / own["true"] - 1).abs().median()),
                 "covered": float(((own["low"] <= own["true"]) & (own["true"] <= own["high"])).mean()),
-                "decided": float(decided.mean()),
+                "decided": float(decided.mean()) if asked else np.nan,
                 "decided_rightly": float(own.loc[decided, "right"].mean()) if decided.any() else np.nan,
-                "answer": "decidable" if decided.mean() >= KNOWN else "not_decidable",
+                "answer": answer if asked else LOSES,
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)

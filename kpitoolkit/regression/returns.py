@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from kpitoolkit import text
+from kpitoolkit.modelling import LOSES, break_even
 from kpitoolkit.regression import posterior as posteriors
 from kpitoolkit.regression.posterior import INTERVAL, Posterior, interval, point
 from kpitoolkit.regression.priors import Prior, prior_table
@@ -45,7 +46,7 @@ PRIORS = ["channel", "quantity", "prior", "prior_low", "prior_high", "posterior"
 VERDICTS = ("above_break_even", "below_break_even")
 
 
-def rows(post: Posterior, break_even: float) -> pd.DataFrame:
+def rows(post: Posterior, contribution_margin_share: float) -> pd.DataFrame:
     """Return the figures of all media together and of each fitted channel.
 
     The total weighs each draw's channels by their spend, in the posterior and in the prior alike.
@@ -53,8 +54,8 @@ def rows(post: Posterior, break_even: float) -> pd.DataFrame:
     Parameters
     ----------
     post : Posterior
-    break_even : float
-        iROAS at which the margin pays for the spend: 1 / margin.
+    contribution_margin_share : float in [-1, 1]
+        Break-even is 1 / this; at zero or less there is none, and no probability of lying above it.
 
     Returns
     -------
@@ -72,9 +73,11 @@ def rows(post: Posterior, break_even: float) -> pd.DataFrame:
         frame[name], (frame[f"{prefix}low"], frame[f"{prefix}high"]) = point(drawn), interval(drawn)
     for end, source in (("", "iroas"), ("_low", "low"), ("_high", "high")):
         frame[f"contribution{end}"] = frame[source] * frame["spend"]
-        frame[f"roi{end}"] = frame[source] / break_even - 1
-    frame["mroi"] = frame["mroas"] / break_even - 1
-    frame["probability_above_break_even"] = (iroas > break_even).mean(axis=0)
+        frame[f"roi{end}"] = contribution_margin_share * frame[source] - 1
+    frame[["roi_low", "roi_high"]] = np.sort(frame[["roi_low", "roi_high"]], axis=1)  # a margin below zero turns them
+    frame["mroi"] = contribution_margin_share * frame["mroas"] - 1
+    even = break_even(contribution_margin_share)
+    frame["probability_above_break_even"] = np.nan if even is None else (iroas > even).mean(axis=0)
     before = prior_returns(problem.prior, post.weight)
     frame[["prior_iroas", "prior_low", "prior_high"]] = before[["iroas", "low", "high"]].to_numpy()
     frame["shrinkage"] = np.log(iroas).std(axis=0) / before["log_sd"].to_numpy()
@@ -245,6 +248,7 @@ def evidence(table: pd.DataFrame) -> Evidence:
     Evidence(grade='total_only', reason='', informed_share=0.3333333333333333)
     """
     informed = table["verdict"].isin(VERDICTS) | (table["verdict_reason"] == "holds_break_even")
+    informed |= (table["verdict"] == LOSES) & (table["verdict_reason"] == "")
     total, channels = table.iloc[0], table.iloc[1:]
     spend = float(channels["spend"].sum())
     share = float(channels.loc[informed, "spend"].sum()) / spend if spend else 0.0
@@ -319,14 +323,21 @@ def ordered(frame: pd.DataFrame, spent: dict[str, float], channels: Sequence[str
     return table
 
 
-def judged(table: pd.DataFrame, periods: int, frequency: str, spend_share: float = np.nan) -> pd.DataFrame:
+def judged(
+    table: pd.DataFrame, periods: int, frequency: str, spend_share: float = np.nan, *, pays: bool = True
+) -> pd.DataFrame:
     """Return the table with each row's verdict and what stands in the way of one.
 
     Spend as a share of revenue that no business has gives none: a unit or a currency is wrong more likely than true.
+    Where no return pays, the margin alone is the verdict, `loses_on_every_sale`, and needs no data; the reason then
+    says why the return itself is little known.
     """
     found = [verdict(row, periods, frequency) for row in table.itertuples()]
     if unusual(spend_share):
         found = [said if said[0] == "not_spent" else ("insufficient_data", "unusual_spend") for said in found]
+    if not pays:
+        known = {"holds_break_even": ""}
+        found = [said if said[0] == "not_spent" else (LOSES, known.get(said[1], said[1])) for said in found]
     return table.assign(verdict=[word for word, _why in found], verdict_reason=[why for _word, why in found])
 
 

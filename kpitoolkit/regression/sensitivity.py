@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from kpitoolkit import plots, text
+from kpitoolkit.modelling import LOSES, break_even
 from kpitoolkit.regression import charts, estimate, returns
 from kpitoolkit.regression.posterior import Posterior
 from kpitoolkit.regression.priors import Priors
@@ -27,7 +28,8 @@ class Sensitivity:
     ----------
     table : DataFrame
         prior (`stated_prior` first), channel (`total_media` first), iroas, low, high (90%),
-        probability_above_break_even, shrinkage, verdict (`above_break_even`, `below_break_even`, `insufficient_data`).
+        probability_above_break_even, shrinkage, verdict (`above_break_even`, `below_break_even`, `insufficient_data`,
+        `loses_on_every_sale`).
     verdicts : DataFrame
         channel, verdict (under the stated prior), lowest, highest (iROAS over all priors), changes (how many other
         priors give another verdict), reversed (how many give the opposite one), answer (`holds`, `depends_on_prior`,
@@ -42,7 +44,7 @@ class Sensitivity:
 
     table: pd.DataFrame
     verdicts: pd.DataFrame
-    break_even: float
+    break_even: float | None
     draft: float = np.nan
     spend_share: float = np.nan
 
@@ -63,9 +65,11 @@ class Sensitivity:
         rows = self.table[self.table["channel"] == channel]
         if not len(rows):
             return charts.blank(ax, title, language)
-        words = _("break-even {value}").format(value=text.number(self.break_even, language, 1))
         rows = rows.assign(tone=rows["verdict"].map(charts.TONES).fillna("undecided"))
-        look = {"reference": self.break_even, "reference_label": words, "tone": "tone", "value_format": "number2"}
+        look = {"value_format": "number2"}
+        if self.break_even is not None:
+            words = _("break-even {value}").format(value=text.number(self.break_even, language, 1))
+            look |= {"reference": self.break_even, "reference_label": words, "tone": "tone"}
         return plots.intervals(rows, "prior", "iroas", "low", "high", ax=ax, language=language, title=title, **look)
 
     def findings(self, language: str = "en") -> list[str]:
@@ -131,21 +135,21 @@ def sensitivity(post: Posterior | None, contribution_margin_share: float, *, see
     ----------
     post : Posterior or None
         Its problem is refitted; None, where nothing could be fitted, gives an empty result.
-    contribution_margin_share : float in (0, 1]
-        Break-even iROAS is 1 / this.
+    contribution_margin_share : float in [-1, 1]
+        Break-even iROAS is 1 / this; at zero or less no return pays, whatever the prior.
     seed : int
 
     Returns
     -------
     Sensitivity
     """
-    break_even = 1 / contribution_margin_share
+    even = break_even(contribution_margin_share)
     names = ["channel", "verdict", "lowest", "highest", "changes", "reversed", "answer"]
     if post is None or not post.problem.channels:
-        return Sensitivity(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names), break_even)
+        return Sensitivity(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names), even)
     share = returns.spend_share(post.problem)
     if returns.unusual(share):
-        return Sensitivity(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names), break_even, spend_share=share)
+        return Sensitivity(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=names), even, spend_share=share)
     draft, pieces = estimate.beside_draft(post, seed), []
     for name, stated in alternatives(post.problem.stated).items():
         given = believed(post.problem, stated)
@@ -153,10 +157,11 @@ def sensitivity(post: Posterior | None, contribution_margin_share: float, *, see
             found = estimate.draft(given, seed=seed, draws=DRAWS)
         else:
             found = post if name == STATED else estimate.short(given, seed)
-        frame = returns.judged(returns.rows(found, break_even), given.window, given.frequency)
+        frame = returns.rows(found, contribution_margin_share)
+        frame = returns.judged(frame, given.window, given.frequency, pays=even is not None)
         pieces.append(frame.assign(prior=name)[COLUMNS])
     table = pd.concat(pieces, ignore_index=True)
-    return Sensitivity(table, _answers(table), break_even, draft)
+    return Sensitivity(table, _answers(table), even, draft)
 
 
 def alternatives(stated: Priors) -> dict[str, Priors]:
@@ -202,7 +207,7 @@ def _answers(table: pd.DataFrame) -> pd.DataFrame:
     for channel, own in table.groupby("channel", sort=False):
         verdict, others = own["verdict"].iloc[0], own["verdict"].iloc[1:]
         changed = others != verdict
-        answer = "insufficient_data" if verdict not in returns.VERDICTS else None
+        answer = "insufficient_data" if verdict not in (*returns.VERDICTS, LOSES) else None
         rows.append(
             {
                 "channel": channel,

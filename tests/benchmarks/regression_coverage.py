@@ -49,7 +49,7 @@ def one(job):
         post = estimator(problem)
         seconds = choosing + time.process_time() - began
         in_order = bool(max(post.r_hat) < returns.AGREEING)
-        table = returns.rows(post, BREAK_EVEN).iloc[[*range(1, len(names)), 0]]
+        table = returns.rows(post, 1 / BREAK_EVEN).iloc[[*range(1, len(names)), 0]]
         verdicts = [returns.verdict(row, problem.window, problem.frequency)[0] for row in table.itertuples()]
         margin = posterior.mroas(post)
         drawn = {

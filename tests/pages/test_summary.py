@@ -253,3 +253,11 @@ def test_the_grade_is_marked_and_explained():
     assert summary.marks(None, "en", True, grades) == [("Grade C", False), ("Modelled figures: draft", False)]
     assert "Grade C: claims are bridged in total" in summary.footer(None, [], "en", grades).plain
     assert summary.marks(None, "en", grades=grades.head(0)) == []
+
+
+@pytest.mark.parametrize("share", [0.0, -0.447])
+def test_without_a_margin_no_break_even_is_drawn_and_it_is_said(share):
+    iroas = IROAS.assign(verdict="loses_on_every_sale")
+    assert not any("break-even" in word.get_text() for word in modelled.plot_iroas(iroas, share, "en").texts)
+    said = modelled.iroas_findings(iroas, [], "en")[0]
+    assert said == "Loses on every sale, so no return pays: all media together, search, TV."

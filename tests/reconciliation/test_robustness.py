@@ -243,3 +243,13 @@ def test_it_is_told_and_drawn(language):
     assert len(untargeted.get_yticklabels()) == 10, "the first channel, where no KPI has a target"
     with pytest.raises(Faults):
         found.plot(subject="nobody")
+
+
+def test_without_a_margin_no_definition_reaches_a_break_even():
+    three = the_return()
+    three.break_even, three.table["verdict"] = None, "loses_on_every_sale"
+    found = of(three=three)
+    rows = found.table[found.table["question"] == "break_even_reached"]
+    assert set(rows["verdict"]) == {"loses_on_every_sale"} and rows["reference"].isna().all()
+    assert any("Under every definition loses on every sale" in said for said in found.findings("en"))
+    assert len(found.plot(subject="search").get_yticklabels()) == len(rows[rows["subject"] == "search"])

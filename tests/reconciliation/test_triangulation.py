@@ -268,7 +268,7 @@ def test_the_own_data_are_the_posterior_without_the_prior():
 
 def test_bad_input_is_said_all_at_once():
     with pytest.raises(Faults) as raised:
-        of(a_test(iroas=2.0, level=1.2), margin=0.0, bias=-1.0)
+        of(a_test(iroas=2.0, level=1.2), margin=1.5, bias=-1.0)
     assert len(raised.value.faults) == 4
 
 
@@ -296,3 +296,19 @@ def test_a_return_too_near_break_even_is_named_so_on_the_page():
     found = of(None, iroas=a_model(reason="holds_break_even"))
     assert found.table["verdict"].iloc[0] == "insufficient_data"
     assert found.shown()["verdict"].iloc[0] == "holds_break_even"
+
+
+def test_without_a_margin_every_channel_loses_on_every_sale(margin=-0.447):
+    """The model alone, the model pooled with an experiment, an experiment alone, and neither."""
+    alone = {"specification": None, "iroas": None, "contributions": None}
+    loses = a_model(verdict="loses_on_every_sale", reason="")
+    for found in (of(margin=margin, iroas=loses), of(a_test(), margin=margin), of(a_test(), margin=margin, **alone)):
+        assert found.break_even is None and found.table["break_even"].isna().all()
+        assert set(found.shown()["verdict"]) == {"loses_on_every_sale"}
+        assert np.isfinite(found.table["iroas"].iloc[0])
+        assert not any("reak-even" in word.get_text() for word in found.plot().texts)
+        for language, stated in (("en", "Each sale loses: no return pays."), ("it", "Ogni vendita perde")):
+            assert any(stated in sentence for sentence in found.findings(language))
+    assert of(a_test(), margin=margin, iroas=loses).table["source"].iloc[0] == "model_and_experiment"
+    assert set(of(margin=margin, **alone).table["source"]) == {"no_return"}
+    assert of(margin=0.0).break_even is None

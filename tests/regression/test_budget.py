@@ -332,7 +332,7 @@ def test_without_a_posterior_the_decision_is_to_stay():
         ({"total": "fre"}, "total 'fre' is not one of .* Did you mean 'free'"),
         ({"total": float("nan")}, "must be an amount"),
         ({"largest_change": -1}, "largest_change of -1"),
-        ({"contribution_margin_share": 0.0}, "contribution_margin_share of 0.0"),
+        ({"contribution_margin_share": -1.2}, "contribution_margin_share must lie from -1 to 1, not -1.2"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(given, message):
@@ -391,3 +391,13 @@ def test_beyond_begins_where_observation_ends():
     plans = {"low": 0.99 * lowest, "lowest": lowest, "highest": highest, "high": 1.01 * highest}
     found = plan_budget(post, scenarios={name: {"channel_1": spend} for name, spend in plans.items()}).scenarios
     assert found.set_index("plan").loc[list(plans), "beyond"].tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize(("share", "total"), [(0.0, "fixed"), (-0.447, "free"), (-0.447, 1000.0)])
+def test_without_a_margin_no_budget_is_shared_out_by_profit(share, total):
+    """The plan of highest margin would be the one that sells least."""
+    found = plan_budget(certain(), share, total=total)
+    assert (found.decision, found.reason, found.doubt) == ("stay", "no_margin", "no_margin")
+    assert found.table.empty and found.shown.empty and found.shown_scenarios().empty
+    assert found.plot() is None and found.plot_scenarios() is None
+    assert text.percent(share, "en") in found.findings("en")[0] and found.findings("en") != found.findings("it")

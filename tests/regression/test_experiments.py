@@ -343,8 +343,7 @@ def test_readers_see_sentences_figures_and_a_picture_in_both_languages(total):
         ({"designs": [Design("same", 1, 4)]}, "'same': a factor of 1 changes next to no spend"),
         ({"designs": []}, "no design is stated"),
         ({"channels": ["chanel_1"]}, "'chanel_1' is no fitted channel. Did you mean 'channel_1'?"),
-        ({"contribution_margin_share": 0.0}, "contribution_margin_share of 0 is out of range"),
-        ({"contribution_margin_share": 1.2}, "contribution_margin_share of 1.2 is out of range"),
+        ({"contribution_margin_share": 1.2}, "contribution_margin_share must lie from -1 to 1, not 1.2"),
         ({"horizon_weeks": 0}, "horizon_weeks of 0"),
         ({"largest_change": np.nan}, "largest_change of nan"),
         ({"setup_cost": -1.0}, "setup_cost of -1"),
@@ -368,3 +367,11 @@ def test_all_faults_come_together():
     with pytest.raises(Faults) as error:
         experiments.rank(uncertain(), 2.0, designs=[Design("a", 1, 3), Design("b", 0, -1)], channels=["x"])
     assert len(error.value.faults) == 4
+
+
+@pytest.mark.parametrize("share", [0.0, -0.447])
+def test_without_a_margin_no_test_has_a_worth(share):
+    found = experiments.rank(uncertain(draws=50), share)
+    assert found.table.empty and found.shown().empty and found.plot() is None
+    assert [len(found.findings(language)) for language in ("en", "it")] == [1, 1]
+    assert "no budget pays" in found.findings("en")[0]

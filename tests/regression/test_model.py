@@ -415,7 +415,7 @@ def test_bad_input(inputs, change, said):
         ({"priors": {"channels": {"tw": {"iroas": 1.0}}}}, "'tw' is no channel of the data"),
         ({"priors": {"media_share": 1.2}}, "media_share must be below 1"),
         ({"adstock": "weibull"}, "adstock 'weibull' is not one of geometric, delayed"),
-        ({"contribution_margin_share": 0.0}, "contribution_margin_share must lie in"),
+        ({"contribution_margin_share": 44.7}, "contribution_margin_share must lie from -1 to 1, not 44.7"),
     ],
 )
 def test_bad_statements(inputs, stated, said):
@@ -533,3 +533,16 @@ def test_the_chart_shows_the_verdict_that_the_table_gives(result):
 
 def test_curves_are_those_of_the_posterior(result):
     assert result.curves.equals(curves.response(result.posterior))
+
+
+@pytest.mark.parametrize(("share", "weeks"), [(-0.447, 110), (0.0, 40), (-0.447, 8)])
+def test_without_a_margin_no_page_shows_a_break_even(share, weeks):
+    """With much data, with few, and with too few to model anything."""
+    found = drafted(company(weeks=weeks), CHANNELS, CONTROLS, "week", share)
+    assert found.break_even is None and set(found.table["verdict"]) == {"loses_on_every_sale"}
+    assert set(found.shown["verdict"]) == {"loses_on_every_sale"} and "probability" not in str(list(found.shown))
+    for language, stated in (("en", "There is no break-even"), ("it", "Non c'è pareggio")):
+        said = " ".join(found.findings(language))
+        assert stated in said and not any(f" {word}" in said for word in ("inf", "nan", "{", "no figure"))
+        ax = found.plot(language=language)
+        assert ax is None or not any("break-even" in word.get_text() for word in ax.texts)

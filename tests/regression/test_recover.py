@@ -173,3 +173,11 @@ def test_each_simulation_is_refitted_to_its_own_revenue_and_its_own_tests(post, 
         measured = given.lift_tests["iroas"].iloc[0]
         assert measured != 1.0
         assert measured == pytest.approx(recover.lift.modelled(sure, given.lift_tests)[at, 0], rel=1e-6)
+
+
+def test_without_a_margin_no_verdict_is_waited_for(post):
+    found = recover.recover(post, -0.447, simulations=2)
+    assert set(found.table["answer"]) == {"loses_on_every_sale"} and found.table["decided"].isna().all()
+    assert found.table["median_error"].notna().all()
+    said = " ".join(found.findings("en"))
+    assert "at this margin no return pays" in said and "verdict in" not in said and "{" not in found.findings("it")[-1]

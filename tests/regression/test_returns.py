@@ -10,6 +10,7 @@ from kpitoolkit.regression import returns
 from tests.regression.posterior_by_hand import written
 
 BREAK_EVEN = 2.402
+MARGIN = 1 / BREAK_EVEN
 DRAWS = np.column_stack([np.linspace(1, 5, 101), np.linspace(3, 1, 101)])
 HALF = np.exp(np.linspace(-1, 1, 101))[:, None]
 
@@ -22,7 +23,7 @@ def posterior(**changed):
 
 @pytest.fixture(scope="module")
 def rows():
-    return returns.rows(posterior(), BREAK_EVEN).set_index("channel")
+    return returns.rows(posterior(), MARGIN).set_index("channel")
 
 
 IROAS = {"total_media": (2.25, 2.025, 2.475), "tv": (3.0, 1.2, 4.8), "web": (2.0, 1.1, 2.9)}
@@ -79,9 +80,9 @@ def test_priors_and_posteriors_stand_in_currency_and_as_medians():
 
 
 def test_shapes_stand_in_currency():
-    found = returns.rows(posterior(half_saturation=HALF), BREAK_EVEN).set_index("channel")
+    found = returns.rows(posterior(half_saturation=HALF), MARGIN).set_index("channel")
     assert found["half_saturation"].tolist() == pytest.approx([np.nan, 100, 300], nan_ok=True)
-    flat = returns.rows(posterior(), BREAK_EVEN).set_index("channel")
+    flat = returns.rows(posterior(), MARGIN).set_index("channel")
     assert flat["ceiling"].tolist() == pytest.approx([np.nan, 2 * 3 * 100, 2 * 2 * 300], rel=1e-4, nan_ok=True)
 
 
@@ -99,3 +100,22 @@ def test_most_of_the_spend_is_half_of_it(informed, grade):
     table = pd.DataFrame({"channel": ["total_media", "a", "b"], "spend": [1.0, informed, 1 - informed]})
     verdicts, reasons = ["above_break_even", "below_break_even", "insufficient_data"], ["", "", "data_silent"]
     assert returns.evidence(table.assign(verdict=verdicts, verdict_reason=reasons)).grade == grade
+
+
+@pytest.mark.parametrize("share", [0.0, -0.447])
+def test_at_a_margin_of_zero_or_less_no_return_pays_whatever_the_data_say(share):
+    """-0.447 x 2.475 - 1 and -0.447 x 2.025 - 1: the higher return loses more."""
+    found = returns.rows(posterior(), share)
+    assert found["probability_above_break_even"].isna().all()
+    assert (found["roi_low"] <= found["roi"]).all() and (found["roi"] <= found["roi_high"]).all()
+    total = found.iloc[0]
+    assert [total["roi_low"], total["roi_high"]] == pytest.approx([share * 2.475 - 1, share * 2.025 - 1])
+    calm = found.assign(r_hat=1.0, shrinkage=0.1, own_data=0.1)
+    known = returns.judged(calm, 104, "week", pays=False)
+    assert set(known["verdict"]) == {"loses_on_every_sale"} and set(known["verdict_reason"]) == {""}
+    assert returns.evidence(known).grade == "strong"
+    short = returns.judged(calm, 103, "week", pays=False)
+    assert set(short["verdict"]) == {"loses_on_every_sale"} and set(short["verdict_reason"]) == {"too_few_periods"}
+    assert returns.evidence(short).reason == "too_few_periods"
+    idle = returns.judged(calm.assign(spend=0.0), 104, "week", pays=False)
+    assert set(idle["verdict"]) == {"not_spent"}

@@ -169,3 +169,10 @@ def test_alternatives_keep_within_reason():
     assert (others["centre_doubled"].media_share, others["centre_halved"].media_share) == (0.95, 0.3)
     covariance = believed(simulated.given(), others["correlated"]).prior.covariance[:2, :2]
     assert covariance.ravel() == pytest.approx([1.13, 0.64, 0.64, 1.13])
+
+
+def test_without_a_margin_no_prior_makes_a_return_pay(post):
+    found = sensitivity.sensitivity(post, -0.447)
+    assert found.break_even is None and set(found.table["verdict"]) == {"loses_on_every_sale"}
+    assert set(found.verdicts["answer"]) == {"holds"}
+    assert not any("break-even" in word.get_text() for word in found.plot().texts)

@@ -33,6 +33,13 @@ class Cluster:
         self.workers.append(worker)
         return worker
 
+    def kill(self) -> None:
+        """Kill all workers, and the nannies that would start them again."""
+        for worker in self.workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
@@ -50,10 +57,9 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         here.address = found[1]
         yield here
     finally:
-        for process in (*here.workers, scheduler):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        here.kill()
+        scheduler.kill()
+        scheduler.wait()
 
 
 def _start(folder: Path, name: str, command: str, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen:

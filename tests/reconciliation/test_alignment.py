@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kpitoolkit import pages, parameters, tables
+from kpitoolkit import pages
 from kpitoolkit.reconciliation import alignment, catalogue, measures, scorecard, target_tree
+from tests import sample_tables
 
 CATALOGUE = catalogue.read(Path(__file__).parents[2] / "parameters" / "kpis.yml")
 NOW = "2026Q3"
@@ -316,11 +317,10 @@ def test_a_definition_changed_since_the_agreement_is_said():
 def test_on_the_sample_company():
     units, facts = {}, {}
     for name, currency in (("retail-it", "EUR"), ("online-eu", "EUR"), ("b2b", "EUR"), ("retail-uk", "GBP")):
-        place = parameters.workspace("sample-2026Q3", name)
-        given = tables.read(place, ["ledger", "orders", "targets"])
+        given = sample_tables.read(name, ["ledger", "orders", "targets"])
         facts[name] = measures.at(measures.compute(given, currency), NOW)
         units[name] = (scorecard.latest_targets(given["targets"], name, NOW), facts[name], currency)
-    group = tables.read(parameters.workspace("sample-2026Q3", "group"), ["targets", "fx_rates"])
+    group = sample_tables.read("group", ["targets", "fx_rates"])
     wanted = scorecard.latest_targets(group["targets"], "group", NOW)
     shares = alignment.materiality_by_kpi(CATALOGUE)
     found = target_tree.of_group(CATALOGUE, wanted, units, NOW, "EUR", group["fx_rates"], shares)

@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 from claims_by_hand import by_hand
 
-from kpitoolkit import pages, parameters, tables
+from kpitoolkit import pages, parameters
 from kpitoolkit.errors import Faults
 from kpitoolkit.reconciliation.controls import AMOUNTS, controls
+from tests import sample_tables
 
 NAMES = ["orders", "platform_claims", "ledger", "returns"]
 # By hand, of the third quarter: six orders of 12,200 + 24,400 + 6,100 + 12,200 + 36,600 + 1,220; eleven claims.
@@ -112,7 +113,7 @@ def test_sums_of_any_size_stay_exact():
 def test_the_sample_companys_owners_agree_with_what_is_read():
     case = parameters.read_case(parameters.project_root() / "parameters" / "sample-2026Q3")
     for unit, stated in case.units.items():
-        given = tables.read(parameters.workspace("sample-2026Q3", unit), [*AMOUNTS, "control_totals"])
+        given = sample_tables.read(unit, [*AMOUNTS, "control_totals"])
         control_totals = given.pop("control_totals")
         found = controls(given, control_totals, "2026Q3", stated.currency, stated.timezone)
         assert len(found.table) == 6 and set(found.table["status"]) == {"agrees"}, unit

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kpitoolkit import parameters, tables
 from kpitoolkit.errors import Faults
 from kpitoolkit.reconciliation import mack, maturing
+from tests import sample_tables
 
 # Taylor and Ashe (1983), cumulative, as printed in Mack (1993), table 1
 TAYLOR_ASHE = [
@@ -37,8 +37,7 @@ def close_figures():
 
 @pytest.fixture(scope="module")
 def retail():
-    place = parameters.workspace("sample-2026Q3", "retail-it")
-    return tables.read(place, ["orders", "returns", "ledger"])
+    return sample_tables.read("retail-it", ["orders", "returns", "ledger"])
 
 
 def triangle(rows):
@@ -298,8 +297,7 @@ def test_cancellations_are_never_taken_as_zero(retail):
 @pytest.mark.parametrize("unit", ["retail-it", "online-eu", "retail-uk"])
 def test_the_sample_s_back_cast_quarters_hold_what_came(unit):
     """Over the units 11 of 12 intervals hold (nominal 10.8); the true share that comes back is constant."""
-    place = parameters.workspace("sample-2026Q3", unit)
-    given = tables.read(place, ["orders", "returns", "ledger"])
+    given = sample_tables.read(unit, ["orders", "returns", "ledger"])
     found = maturing.maturing(given, NOW, "GBP" if unit == "retail-uk" else "EUR")
     rows = found.table[found.table["kind"] == "true_up"]
     assert len(rows) == 4 and rows["inside"].sum() >= 3

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from claims_by_hand import amounts, by_hand
 
-from kpitoolkit import pages, parameters, tables
+from kpitoolkit import pages, parameters
 from kpitoolkit.reconciliation import ledger as books
 from kpitoolkit.reconciliation.claims import claimed_to_booked
 from kpitoolkit.reconciliation.open_items import open_items
 from kpitoolkit.reconciliation.spend import spend_to_ledger
+from tests import sample_tables
 
 CLAIMS = claimed_to_booked(*by_hand())
 SPEND = SimpleNamespace(
@@ -156,7 +157,7 @@ def test_the_sample_companys_items_stand_in_their_steps():
     case = parameters.read_case(parameters.project_root() / "parameters" / "sample-2026Q3")
     stated = case.units["retail-it"]
     names = ["platform_claims", "orders", "returns", "ledger", "fx_rates", "ad_spend", "invoices", "open_items"]
-    given = tables.read(parameters.workspace("sample-2026Q3", "retail-it"), names)
+    given = sample_tables.read("retail-it", names)
     read = [given[name] for name in names[:5]]
     claimed = claimed_to_booked(*read, stated.accounts, "2026Q3", stated.currency, stated.claims_lookback_days)
     spent = spend_to_ledger(

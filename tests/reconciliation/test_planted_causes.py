@@ -3,12 +3,13 @@
 import pandas as pd
 import pytest
 
-from kpitoolkit import parameters, sample, tables
+from kpitoolkit import parameters, sample
 from kpitoolkit.pages import summary
 from kpitoolkit.reconciliation.claims import claimed_to_booked
 from kpitoolkit.reconciliation.controls import controls
 from kpitoolkit.reconciliation.spend import spend_to_ledger
 from kpitoolkit.sample import governance
+from tests import sample_tables
 
 CASE = parameters.read_case(parameters.project_root() / "parameters" / "sample-2026Q3")
 NAMES = ["platform_claims", "orders", "returns", "ledger", "fx_rates", "ad_spend", "invoices", "control_totals"]
@@ -34,7 +35,7 @@ def truth():
 
 @pytest.fixture(scope="module")
 def company():
-    frames = tables.read(parameters.workspace("sample-2026Q3", "group"), NAMES)
+    frames = sample_tables.read("group", NAMES)
     rates = frames.pop("fx_rates")
     return {
         unit: {name: frame[frame["unit"] == unit].reset_index(drop=True) for name, frame in frames.items()}
@@ -60,17 +61,23 @@ def found(table):
     return dict(zip(table["step"], table["amount_cents"], strict=True))
 
 
+@pytest.fixture(scope="module")
+def claimed(company):
+    """The bridge of each unit and quarter, on the books as they are."""
+    return {place: revenue_bridge(company, *place) for place in PLACES}
+
+
 @pytest.mark.parametrize(("unit", "quarter"), PLACES)
-def test_every_step_from_claimed_to_booked_to_the_cent(company, truth, unit, quarter):
-    result = revenue_bridge(company, unit, quarter)
+def test_every_step_from_claimed_to_booked_to_the_cent(claimed, truth, unit, quarter):
+    result = claimed[unit, quarter]
     assert found(result.table) == planted(truth["revenue"], unit, quarter)
     again = result.checks["check"].str.endswith("_again")
     assert again.sum() == 5 and result.checks.loc[again, "passed"].all()
 
 
 @pytest.mark.parametrize(("unit", "quarter"), PLACES)
-def test_every_claim_its_planted_cause(company, truth, unit, quarter):
-    rows = revenue_bridge(company, unit, quarter).rows
+def test_every_claim_its_planted_cause(claimed, truth, unit, quarter):
+    rows = claimed[unit, quarter].rows
     true = truth["claims"]
     true = true[(true["unit"] == unit) & (true["quarter"] == quarter)].set_index("claim_id").sort_index()
     cause = rows["cause"].replace("value_mismatch", "matched").astype(str)
@@ -93,9 +100,9 @@ def test_every_step_from_spend_to_cost_to_the_cent(company, truth, unit, quarter
     assert dict(zip(result.unexplained["account"], result.unexplained["difference_cents"], strict=True)) == expected
 
 
-def test_sentences_state_converted_claims(company):
+def test_sentences_state_converted_claims(claimed):
     """883,945 is what the claims sum to at face value; converted they are 859,849, and so says the summary."""
-    result = revenue_bridge(company, "online-eu", "2026Q3")
+    result = claimed["online-eu", "2026Q3"]
     said = result.findings("en")
     assert "€859,849" in said[0] and "59.8%" in said[0] and "€883,945: +€24,096" in said[1]
     facts = summary.headline_facts(None, result.table).set_index("item")["value"]
@@ -103,15 +110,15 @@ def test_sentences_state_converted_claims(company):
 
 
 @pytest.mark.parametrize(("unit", "quarter"), PLACES)
-def test_every_account_of_the_sample_is_in_the_chart(company, unit, quarter):
-    result = revenue_bridge(company, unit, quarter)
+def test_every_account_of_the_sample_is_in_the_chart(claimed, unit, quarter):
+    result = claimed[unit, quarter]
     assert result.unmapped.empty
     assert result.checks.set_index("check")["value_cents"]["unmapped_accounts"] == 0
 
 
-def test_what_is_unexplained_is_found_where_it_was_planted(company, truth):
+def test_what_is_unexplained_is_found_where_it_was_planted(company, claimed, truth):
     """320.00 in retail-it, of which offsetting errors of 1,528.00: by account, by day, against the falsified lines."""
-    result = revenue_bridge(company, "retail-it", "2026Q3")
+    result = claimed["retail-it", "2026Q3"]
     assert result.amount("unexplained") == 32_000
     true = truth["orders_to_ledger"]
     true = true[(true["unit"] == "retail-it") & (true["quarter"] == "2026Q3") & (true["step"] == "unexplained")]
@@ -128,17 +135,17 @@ def test_what_is_unexplained_is_found_where_it_was_planted(company, truth):
     assert checks.loc["gross_unexplained", "value_cents"] == true["amount_cents"].abs().sum() == 152_800
 
 
-def test_errors_that_offset_each_other_block_the_sign_off(company):
-    result = revenue_bridge(company, "retail-uk", "2026Q3")
+def test_errors_that_offset_each_other_block_the_sign_off(claimed):
+    result = claimed["retail-uk", "2026Q3"]
     checks = result.checks.set_index("check")["passed"]
     assert checks["net_unexplained"] and not checks["gross_unexplained"] and not result.passed
     assert result.unexplained["difference_cents"].tolist() == [148_000, -133_000]
 
 
-def test_a_tampered_ledger_fails(company):
+def test_a_tampered_ledger_fails(company, claimed):
     ledger = company["b2b"]["ledger"].copy()
     line = ledger.index[(ledger["account"] == "4000") & (ledger["period"] == "2026Q3")][7]
-    assert revenue_bridge(company, "b2b", "2026Q3").passed
+    assert claimed["b2b", "2026Q3"].passed
     ledger.loc[line, "amount_cents"] += 800_000
     result = revenue_bridge(company, "b2b", "2026Q3", ledger=ledger)
     assert result.amount("unexplained") == 800_000 and not result.passed

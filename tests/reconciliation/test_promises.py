@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kpitoolkit import pages, parameters, sample, tables
+from kpitoolkit import pages, sample
 from kpitoolkit.reconciliation import catalogue, measures, promises
+from tests import sample_tables
 
 CATALOGUE = catalogue.read(Path(__file__).parents[2] / "parameters" / "kpis.yml")
 NOW, BEFORE, LAST_YEAR = "2026Q3", "2026Q2", "2025Q3"
@@ -179,8 +180,9 @@ def test_the_sample_s_promises_are_told_apart():
     words = {"kept": "kept", "half_kept": "partly_kept", "broken": "not_kept"}
     seen = 0
     for unit, currency in (("retail-it", "EUR"), ("online-eu", "EUR"), ("b2b", "EUR"), ("retail-uk", "GBP")):
-        place = parameters.workspace("sample-2026Q3", unit)
-        given = tables.read(place, ["orders", "ad_spend", "ledger", "web_sessions", "leads", "fx_rates", "promises"])
+        given = sample_tables.read(
+            unit, ["orders", "ad_spend", "ledger", "web_sessions", "leads", "fx_rates", "promises"]
+        )
         figures = measures.compute(given, currency)
         rows = promises.promises(given["promises"], figures, CATALOGUE, NOW, currency).table.set_index("promise_id")
         for name, row in rows.iterrows():

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from kpitoolkit import errors, parameters, sample, tables
+from kpitoolkit import errors, sample
 from kpitoolkit.reconciliation import catalogue, evidence, measures, series
+from tests import sample_tables
 
 ROOT = Path(__file__).parents[2]
 QUARTER = "2026Q3"
@@ -45,14 +46,9 @@ def truth():
     return pd.read_csv(sample.ensure() / "truth" / "evidence.csv")
 
 
-def read(unit, names):
-    place = parameters.workspace("sample-2026Q3", unit)
-    return tables.read(place, names)
-
-
 def weekly(unit, definitions):
     none = pd.DataFrame({"measure": [], "quarter": [], "value": []})
-    return series.of_unit(read(unit, WEEKLY), definitions, none, unit, QUARTER, "EUR")
+    return series.of_unit(sample_tables.read(unit, WEEKLY), definitions, none, unit, QUARTER, "EUR")
 
 
 @pytest.mark.parametrize("unit", ["retail-it", "online-eu"])
@@ -69,7 +65,7 @@ def test_planted_weekly_drivers_are_found_and_nulls_are_not_called_drivers(unit,
 def test_engagement_leads_nps_over_all_units(definitions):
     by_unit = {}
     for unit in ("retail-it", "online-eu", "b2b", "retail-uk"):
-        given = read(unit, ["surveys"])
+        given = sample_tables.read(unit, ["surveys"])
         by_unit[unit] = series.of_unit(given, definitions, measures.compute(given, "EUR"), unit, QUARTER, "EUR")
     row = evidence.pooled(by_unit, definitions).table.set_index("kpi").loc["engagement"]
     assert (row["class"], row["units"], row["lag"]) == ("driver", 4, 1)
@@ -78,7 +74,7 @@ def test_engagement_leads_nps_over_all_units(definitions):
 
 
 def test_weeks_hold_what_the_tables_hold(definitions):
-    given = read("retail-it", WEEKLY)
+    given = sample_tables.read("retail-it", WEEKLY)
     found = weekly("retail-it", definitions)
     assert list(found.columns) == series.COLUMNS
     assert not found.duplicated(["unit", "kpi", "basis", "frequency", "period"]).any()
@@ -93,7 +89,7 @@ def test_weeks_hold_what_the_tables_hold(definitions):
 
 
 def test_nothing_after_the_quarter_enters_and_what_is_not_covered_has_no_row(definitions):
-    given = read("retail-it", ["kpi_series", "web_sessions"])
+    given = sample_tables.read("retail-it", ["kpi_series", "web_sessions"])
     none = pd.DataFrame({"measure": [], "quarter": [], "value": []})
     found = series.of_unit(given, definitions, none, "u", "2024Q4", "EUR")
     assert found["period"].max() <= pd.Timestamp("2024-12-31") and "revenue" not in set(found["kpi"])
@@ -101,7 +97,7 @@ def test_nothing_after_the_quarter_enters_and_what_is_not_covered_has_no_row(def
 
 
 def test_a_series_with_the_name_of_a_measure_is_refused(definitions):
-    given = read("retail-it", ["kpi_series", "web_sessions"])
+    given = sample_tables.read("retail-it", ["kpi_series", "web_sessions"])
     renamed = given["kpi_series"].replace({"kpi": {"likes": "prospect_sessions"}})
     with pytest.raises(errors.ToolkitError, match="prospect_sessions are measures of other tables"):
         series.by_week(given | {"kpi_series": renamed}, QUARTER, "EUR")

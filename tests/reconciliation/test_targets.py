@@ -5,6 +5,7 @@ import pytest
 
 from kpitoolkit import parameters, tables
 from kpitoolkit.reconciliation import catalogue, measures, sections, targets
+from tests import sample_tables
 
 NOW = "2026Q3"
 DECLARED = {"ledger", "orders", "customers", "ad_spend", "platform_claims"}
@@ -136,7 +137,7 @@ def test_a_group_without_a_unit_is_not_compared_with_its_target():
 def test_the_sample_closes_from_every_target_to_its_actual():
     place = parameters.workspace("sample-2026Q3", "retail-it")
     declared = tables.declared(place)
-    given = tables.read(place, sections.tables_to_read(declared))
+    given = sample_tables.read("retail-it", sections.tables_to_read(declared))
     kpis = catalogue.read(parameters.project_root() / "parameters" / "kpis.yml")
     found = measures.compute(given, "EUR", "EUR", parameters.ACCOUNTS, place.unit_in_data)
     result = targets.to_targets(kpis, found, NOW, declared, "EUR", given["targets"], place.unit_in_data)

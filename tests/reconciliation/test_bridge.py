@@ -137,7 +137,7 @@ trees = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(trees, ends, ends)
 def test_closes_exactly_and_is_symmetric(tree, before, after):
     try:

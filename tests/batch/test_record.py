@@ -1,6 +1,6 @@
 """run.json and the hashes that decide what is made again."""
 
-from kpitoolkit.batch import record
+from kpitoolkit.batch import record, standing
 from kpitoolkit.batch.record import Entry
 
 
@@ -33,3 +33,18 @@ def test_outputs_hold_only_while_every_byte_does(tmp_path):
 def test_versions_and_sources_are_part_of_what_a_page_follows_from():
     assert record.versions()["kpitoolkit"] == record.__version__
     assert len(record.package_digest()) == 64
+
+
+def test_how_a_page_was_made_is_no_part_of_what_is_signed(tmp_path):
+    page = tmp_path / "a.html"
+
+    def digest(made):
+        page.write_text(f"<main>12 M<!--sign-off:--><!--/sign-off--><footer>{made}</footer></main>", encoding="utf-8")
+        return standing.content_digest(page)
+
+    plain = digest("")
+    for spans in ("<span>duration: 24 s</span>", "<span>duration: 9 s</span>\n<span>kernel: cold</span>"):
+        assert digest(f"<!--made:-->\n{spans}\n<!--/made-->") == plain
+    for smuggled in ("<h1>13 M</h1>", "<span><b>13 M</b></span>", "<span>" + "x" * 200 + "</span>", "13 M"):
+        assert digest(f"<!--made:-->{smuggled}<!--/made-->") != plain
+    assert digest("<!--made:--><span>a</span><!--/made--><!--made:--><span>b</span><!--/made-->") != plain

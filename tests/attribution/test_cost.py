@@ -145,6 +145,17 @@ def test_a_platform_that_only_claims_is_shown(result):
     assert pd.isna(row(found, "email")["claimed_conversions"])
 
 
+def test_where_no_claim_arrived_it_is_said_and_no_zero_is_shown(result):
+    spent = spend(("search", 1_00), ("social", 1_00))
+    none = cost.cost_and_return(result, spent, claims())
+    assert not any(column.startswith("claimed") for column in none.shown())
+    assert any("No platform claim arrived" in said for said in none.findings("en"))
+    assert none.findings("it")[-2] != none.findings("en")[-2]
+    some = cost.cost_and_return(result, spent, claims(("search", 1_00)))
+    assert "claimed_roas" in some.shown() and pd.isna(row(some, "social")["claimed_roas"])
+    assert any("No claim arrived for social" in said for said in some.findings("en"))
+
+
 def test_without_conversions_nothing_is_said_of_them():
     seen = pd.DataFrame({"user_id": ["u"], "time": pd.to_datetime(["2026-07-20"]), "channel": ["tv"]})
     bought = pd.DataFrame({"order_id": [], "user_id": [], "time": pd.to_datetime([]), "value": []})
@@ -263,18 +274,19 @@ def test_the_band_says_how_far_the_rule_matters(result):
 
 
 def test_intervals_of_roas_cover_as_those_of_credit_do():
-    rng, quarters, mean = np.random.default_rng(8), 300, 50.0
-    covered = 0
-    for _ in range(quarters):
+    """Each quarter is a channel of one table."""
+    rng, quarters, mean, lines, drawn = np.random.default_rng(8), 300, 50.0, [], []
+    for quarter in range(quarters):
         orders = rng.poisson(1.2, 200)
         value = np.array([rng.gamma(2.0, mean / 2, n).sum() for n in orders])
-        bags = np.stack([orders, value], axis=1)[:, None, :]
-        drawn = (weights() @ bags.reshape(200, 2)).reshape(-1, 1, 2)
-        lines = {"channel": ["search"], "model": "markov", "conversions": orders.sum() * 1.0, "value": value.sum()}
-        made = SimpleNamespace(table=pd.DataFrame(lines), draws={"markov": drawn}, status="ok")
-        line = row(cost.cost_and_return(made, spend(("search", 100_00))), "search")
-        covered += line["roas_low"] <= 200 * 1.2 * mean / 100 <= line["roas_high"]
-    assert 0.86 <= covered / quarters <= 0.94
+        drawn.append(weights() @ np.stack([orders, value], axis=1))
+        lines.append((f"c{quarter:03}", "markov", orders.sum() * 1.0, value.sum()))
+    table = pd.DataFrame(lines, columns=["channel", "model", "conversions", "value"])
+    made = SimpleNamespace(table=table, draws={"markov": np.stack(drawn, axis=1)}, status="ok")
+    found = cost.cost_and_return(made, spend(*((name, 100_00) for name in table["channel"]))).table
+    assert len(found) == quarters
+    covered = (found["roas_low"] <= 200 * 1.2 * mean / 100) & (200 * 1.2 * mean / 100 <= found["roas_high"])
+    assert 0.86 <= covered.mean() <= 0.94
 
 
 @given(st.integers(1, 10**9), st.integers(1, 500), st.integers(1, 500))

@@ -54,7 +54,7 @@ class CostAndReturn:
         return whole | cost | dict.fromkeys(ratios, "number2") | {"campaign": "text"}
 
     def shown(self) -> pd.DataFrame:
-        """Return the columns that a page has room for."""
+        """Return the columns that a page has room for; those of claims only where one arrived."""
         chosen = ("spend_cents", "conversions", "cost_per_conversion_cents", "attributed_roas", "roas_low", "roas_high")
         columns = [
             *_KEYS[self.by],
@@ -65,7 +65,8 @@ class CostAndReturn:
             "claimed_over_attributed",
             "status",
         ]
-        return self.table[[column for column in columns if column in self.table]]
+        seen = self.table.get("claimed_value_cents", pd.Series(dtype="Int64")).notna().any()
+        return self.table[[c for c in columns if c in self.table and (seen or not c.startswith("claimed"))]]
 
     def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
         """Draw attributed ROAS with its interval against the ROAS that the platform claims."""

@@ -167,8 +167,9 @@ def _costs(found, language: str) -> list[str]:
 def _claims(found, language: str) -> list[str]:
     _ = text.translator(language)
     both = found.table[found.table["claimed_over_attributed"].notna()]
+    silent = _unclaimed(found, language)
     if not len(both):
-        return []
+        return silent
     claimed, credited = both["claimed_value_cents"].sum(), both["value_cents"].sum()
     widest = both.loc[both["claimed_over_attributed"].idxmax()]
     return [
@@ -182,8 +183,22 @@ def _claims(found, language: str) -> list[str]:
             rule=text.label(found.model, language),
             channel=name(widest.to_dict(), language),
             most=text.number(float(widest["claimed_over_attributed"]), language, 2),
-        )
+        ),
+        *silent,
     ]
+
+
+def _unclaimed(found, language: str) -> list[str]:
+    """Say of which channels with spend no claim arrived: a figure that is missing, and no zero."""
+    _ = text.translator(language)
+    table = found.table
+    if not table["claimed_value_cents"].notna().any():
+        return [_("No platform claim arrived for these days: no claimed figure is shown, and none is taken as zero.")]
+    silent = table[(table["spend_cents"].fillna(0) > 0) & table["claimed_value_cents"].isna()]
+    if not len(silent):
+        return []
+    sentence = _("No claim arrived for {names}: the claimed figures are missing there, not zero.")
+    return [sentence.format(names=_names(silent, language))]
 
 
 def _amount(ratio: float, found, language: str) -> str:

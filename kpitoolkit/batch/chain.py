@@ -26,7 +26,7 @@ from kpitoolkit.batch.publish import inside, move, publish
 from kpitoolkit.batch.reasons import CONNECTION, by_notebook, listed, shortened, why
 from kpitoolkit.batch.record import GOOD, Entry
 from kpitoolkit.batch.redact import Redactor
-from kpitoolkit.batch.site import render_failure, render_page
+from kpitoolkit.batch.site import refuse_undrawn, render_failure, render_page
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.errors import Faults, ToolkitError
 from kpitoolkit.parameters import Case, Parameters
@@ -285,7 +285,9 @@ def _attempt(batch: Batch, places: tuple, made: Path, attempts: list[str], stopp
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
         try:
-            return execute(*places, **limits)
+            started = execute(*places, **limits)
+            refuse_undrawn(places[1])
+            return started
         except ToolkitError as error:
             if not getattr(error, "again", False) or len(attempts) == batch.retries:
                 raise

@@ -4,6 +4,7 @@ The sign-off is written into pages that are finished, between two marks; it is n
 """
 
 import html
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kpitoolkit.batch.register import Figure, Signed
 from kpitoolkit.batch.signoff import State
 from kpitoolkit.batch.standing import Change, Run
 from kpitoolkit.contracts import GROUP_UNIT
+from kpitoolkit.errors import ToolkitError
 from kpitoolkit.parameters import Case, Parameters
 
 
@@ -42,6 +44,24 @@ def render_page(notebook: Path, page: Path, stated: Parameters, entry: Entry, ca
     quarter = text.quarter(stated.quarter, entry.language)
     title = " · ".join(part for part in (name or text.label(entry.unit, entry.language), quarter) if part)
     pages.render(notebook, page, entry.language, title=title, provenance=provenance, making=making)
+
+
+def refuse_undrawn(notebook: Path) -> None:
+    """Raise ToolkitError where a chart of a notebook that ran is its name, ``<Figure size ...>``, and no image."""
+    undrawn = []
+    for number, cell in enumerate(json.loads(notebook.read_text(encoding="utf-8"))["cells"]):
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            named = "".join(data.get("text/plain", "")).startswith("<Figure size")
+            if named and not any(kind.startswith("image/") for kind in data):
+                undrawn.append(str(number + 1))
+    if undrawn:
+        error = ToolkitError(
+            f"a chart was not drawn: '<Figure size ...>' stands in its place (cell {', '.join(undrawn)}). The kernel's "
+            "drawing backend was not set up, or the chart is empty; run the notebook again"
+        )
+        error.again = True  # in another kernel
+        raise error
 
 
 def render_failure(notebook: Path, page: Path, stated: Parameters, entry: Entry, case: str, data: Mapping) -> None:

@@ -289,3 +289,17 @@ def test_ticks_of_large_amounts_do_not_overlap_and_state_their_scale():
     said = [artist.get_text() for artist in ax.texts]
     assert "million USD" in said
     assert "$33.00M" in said and "(−$37.00M – $170.00M)" in said
+
+
+def test_figures_of_bars_below_zero_stand_left_of_them_and_inside():
+    """A loss of 1,500, better by 300; and one that grows out of a gain."""
+    for amounts in ([-1_500_00, 300_00, -1_200_00], [500_00, -900_00, -400_00]):
+        ax = plots.waterfall(bridge(amounts))
+        ax.figure.draw_without_rendering()
+        frame, zero = ax.get_window_extent(), ax.transData.transform((0, 0))[0]
+        for bar, figure in zip(ax.patches, ax.texts, strict=False):
+            ends = bar.get_x(), bar.get_x() + bar.get_width()
+            box = figure.get_window_extent()
+            assert frame.x0 - 1 <= box.x0 and box.x1 <= frame.x1 + 1
+            assert not box.x0 < zero < box.x1 or not max(ends) <= 0
+            assert figure.get_horizontalalignment() == ("right" if max(ends) <= 0 else "left")

@@ -147,17 +147,27 @@ def names_on_the_left(ax: Axes, centres: Sequence[float], names: list[str], bold
 
 
 def room_for_figures(ax: Axes, values: Sequence[float], figures: list[Text]) -> None:
-    """Widen the x axis so that figures right of their bars stay inside: high >= low + (x - low) W / (W - width)."""
+    """Widen the x axis so that figures beside their bars stay inside.
+
+    For one at the right ``high >= low + (x - low) / (1 - w)``, at the left ``low <= high - (high - x) / (1 - w)``, with w
+    its width over the axis'; the two ends are widened in turn until both hold.
+    """
     low, high = min([0.0, *values]), max([0.0, *values])
     high = low + 1 if low == high else high
     if ax.get_figure(root=True).get_layout_engine() is not None:
         ax.get_figure(root=True).draw_without_rendering()
     inside = max(72.0, ax.get_window_extent().width / ax.get_figure(root=True).dpi * 72)
-    needed = high
-    for written in figures:
-        taken = min(0.8 * inside, text_points(written) + 6)
-        needed = max(needed, low + (written.xy[0] - low) * inside / (inside - taken))
-    ax.set_xlim(low - 0.004 * (high - low), needed)
+    left = [written.get_horizontalalignment() == "right" for written in figures]
+    most = 0.4 if any(left) else 0.8
+    widths = [min(most, (text_points(written) + 6) / inside) for written in figures]
+    lowest, highest = low, high
+    for _turn in range(30 if any(left) else 1):
+        for written, width, is_left in zip(figures, widths, left, strict=True):
+            if is_left:
+                lowest = min(lowest, highest - (highest - written.xy[0]) / (1 - width))
+            else:
+                highest = max(highest, lowest + (written.xy[0] - lowest) / (1 - width))
+    ax.set_xlim(lowest - 0.004 * (high - low), highest)
 
 
 def figure_text(value, value_format: str, language: str, currency: str = "EUR", signed: bool = False) -> str:

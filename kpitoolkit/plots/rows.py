@@ -30,8 +30,8 @@ def waterfall(
     """Draw a bridge as a horizontal waterfall in the IBCS notation.
 
     Totals are dark and start at zero, increases blue, decreases orange, what is unexplained hatched; each figure is
-    written beside its bar, steps with their sign, at one scale that the heading states once. Steps that were not
-    examined are listed under the chart, not drawn.
+    written beside its bar (left of one below zero, lest it cross the axis), steps with their sign, at one scale that
+    the heading states once. Steps that were not examined are listed under the chart, not drawn.
 
     Parameters
     ----------
@@ -88,8 +88,9 @@ def waterfall(
                 across = [centres[row] + 0.33, centres[row + 1] - 0.33]
                 ax.plot([ends[row]] * 2, across, color=GREY, linewidth=0.5, zorder=1)
             weight = "bold" if total[row] else "normal"
-            beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center_baseline"}
-            figures.append(ax.annotate(written, (right, centres[row]), color=colour, fontweight=weight, **beside))
+            end, side, align = (left, -4, "right") if left < 0 and right <= 0 else (right, 4, "left")
+            beside = {"xytext": (side, 0), "textcoords": "offset points", "va": "center_baseline", "ha": align}
+            figures.append(ax.annotate(written, (end, centres[row]), color=colour, fontweight=weight, **beside))
         room = canvas.names_on_the_left(ax, centres, names, bold=total)
         ax.set_ylim(heights.sum() + 0.1, -0.1)
         ax.axvline(0, color=DARK, linewidth=0.7, zorder=3)

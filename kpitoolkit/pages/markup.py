@@ -54,11 +54,14 @@ _ATTRIBUTES = {
     **_SVG,
 }
 _ONLY_FORMULA = re.compile(r"\s*\$\$.*\$\$\s*", re.DOTALL)
+_SIGNED = re.compile("([\N{MINUS SIGN}+])(?=[€£$])")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def cleaned(piece: str) -> str:
     """Keep tables, words, formulas and drawings of some HTML; drop scripts, handlers, styles and outside addresses.
+
+    A line may not break between the sign of an amount and that of its currency: a word joiner stands there.
 
     Examples
     --------
@@ -67,7 +70,7 @@ def cleaned(piece: str) -> str:
     >>> cleaned('<a href="https://example.org">there</a> <a href="summary.it.html">here</a>')
     '<a>there</a> <a href="summary.it.html">here</a>'
     """
-    return nh3.clean(
+    kept = nh3.clean(
         piece,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
@@ -77,6 +80,7 @@ def cleaned(piece: str) -> str:
         filter_style_properties={"text-align"},
         clean_content_tags={"script", "style", "iframe", "object", "foreignObject"},
     )
+    return _SIGNED.sub("\\1\N{WORD JOINER}", kept)
 
 
 def _inside_only(_tag: str, name: str, value: str) -> str | None:

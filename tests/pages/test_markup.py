@@ -69,3 +69,7 @@ def test_a_picture_keeps_its_size_on_paper_and_its_colours():
     assert small.size == (1382, 200)
     assert small.getpixel((10, 10)) == (31, 111, 139) and small.getpixel((1000, 10)) == (255, 255, 255)
     assert markup.picture(encoded, "x") == markup.picture(encoded, "x")
+
+
+def test_no_line_breaks_between_the_sign_of_an_amount_and_its_currency():
+    assert markup.cleaned("<p>−€5, +$6, −7%</p>") == "<p>−\u2060€5, +\u2060$6, −7%</p>"

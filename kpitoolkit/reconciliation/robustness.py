@@ -309,6 +309,9 @@ def _returns(three: Triangulation) -> pd.DataFrame:
     """Return what is published of each channel's return, with the verdict that was carried over."""
     rows = three.table[three.table["source"] != "no_return"]
     kept = rows[["channel", "low", "high", "verdict"]].assign(roas=rows["iroas"], cost_per_conversion=np.nan, own=True)
+    if "verdict_reason" in rows:
+        near = rows["verdict_reason"] == "holds_break_even"
+        kept["verdict"] = kept["verdict"].mask(near, "holds_break_even")
     reference = np.nan if three.break_even is None else three.break_even
     return kept.assign(family="return", definition="published_return", reference=reference)
 

@@ -54,8 +54,9 @@ def shown(result: "Robustness", language: str) -> tuple[pd.DataFrame, dict]:
         }
     )
     units = list(rows["value_unit"])
+    order = rows["question"].str.startswith("ranking")  # pairs in another order are no figure of the channels
     for end in ("lowest", "highest"):
-        frame[end] = pd.Series(for_page(rows[end], units), index=frame.index, dtype=object)
+        frame[end] = pd.Series(for_page(rows[end].mask(order), units), index=frame.index, dtype=object)
     by_row = [FORMATS[unit] for unit in units]
     text_columns = dict.fromkeys(["question", "subject", "default_answer"], "text")
     return frame, text_columns | {"definitions": "number0", "flipping": "number0", "lowest": by_row, "highest": by_row}

@@ -239,6 +239,8 @@ def test_it_is_told_and_drawn(language):
     assert len(found.plot(language=language, subject="search").get_yticklabels()) == 10
     frame, formats = found.shown(language)
     assert len(frame) == len(found.summary) == 11 and set(formats) <= set(frame)
+    ranking = found.summary["question"].str.startswith("ranking").to_numpy()
+    assert (frame[["lowest", "highest"]].isna().all(axis=1).to_numpy() == ranking).all()
     untargeted = of(the_kpis().assign(target=np.nan)).plot(language=language)
     assert len(untargeted.get_yticklabels()) == 10, "the first channel, where no KPI has a target"
     with pytest.raises(Faults):

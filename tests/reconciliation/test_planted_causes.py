@@ -171,7 +171,9 @@ FAILED = {
 
 
 @pytest.mark.parametrize("unit", sorted(FAILED))
-def test_a_falsified_ledger_blocks_the_sign_off_where_it_was_falsified(company, falsified, unit):
+def test_a_falsified_ledger_blocks_the_sign_off_where_it_was_falsified(company, claimed, falsified, unit):
+    true = claimed[unit, "2026Q3"].checks
+    assert set(true["check"][~true["passed"]]) == ({"gross_unexplained"} if unit == "retail-uk" else set())
     ledger, where = falsified
     own = ledger[ledger["unit"] == unit].reset_index(drop=True)
     result = revenue_bridge(company, unit, "2026Q3", ledger=own)
@@ -188,3 +190,11 @@ def test_a_falsified_ledger_blocks_the_sign_off_where_it_was_falsified(company, 
         said = " ".join(result.findings("en") + held.findings("en"))
         assert "Not ready for sign-off" in said
         assert ("General ledger:" in said) == ("control_amounts" in FAILED[unit])
+
+
+def test_a_posting_that_left_another_period_shows_in_that_period_too(company, claimed, falsified):
+    ledger, _where = falsified
+    own = ledger[ledger["unit"] == "retail-uk"].reset_index(drop=True)
+    false = revenue_bridge(company, "retail-uk", "2026Q2", ledger=own)
+    both = (claimed["retail-uk", "2026Q2"], false)
+    assert [found.checks.set_index("check")["passed"]["net_unexplained"] for found in both] == [True, False]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from kpitoolkit import __version__
 from kpitoolkit.cli import main
-from tests.batch.conftest import NOTEBOOKS, write_case
+from tests.batch.conftest import FINANCIALS, NOTEBOOKS, write_case
 
 
 def call(*words):
@@ -74,6 +74,11 @@ def test_run_says_what_was_made_and_where_to_look(project):
         (["sample", "parameters"], "not empty"),
         (["sample", "new", "--scale", "0"], "not above 0"),
         (["run", "tiny", "--jbos", "2"], "--jobs"),
+        (["run", "tiny", "--time-limit", "0"], "State more than 0"),
+        (["run", "tiny", "--retries", "-1"], "State 0 or more"),
+        (["run", "tiny", "--dry-run", "--unit", "noth"], "Did you mean 'north'"),
+        (["new-quarter", "tinny", "2026Q4"], "Did you mean 'tiny'"),
+        (["new-quarter", "tiny", "2027Q4"], "State 2026Q4, or add --force"),
     ],
 )
 def test_what_is_refused_is_one_message(project, words, said):
@@ -143,3 +148,59 @@ def test_a_faulty_catalogue_is_refused_before_anything_runs(project, command):
     done = call(command, "tiny")
     assert done.exit_code == 2 and "there is no catalogue" in done.stderr
     assert not (project / "outputs").exists()
+
+
+def test_the_end_of_a_batch_with_three_broken_units_reads_well(project):
+    """One refused by its data, one whose notebook fails, one whose kernel ends: each told once, with what to do."""
+    case = write_case(project, units=("north", "south", "west", "east"))
+    (project / "notebooks").unlink()
+    (project / "notebooks").mkdir()
+    for name in ("first", "report"):
+        text = (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8")
+        ends = 'import os\\n",\n    "if lookback_days == 14:\\n",\n    "    os._exit(9)\\n",\n    "from pathlib'
+        text = text.replace("from pathlib", ends) if name == "first" else text
+        (project / "notebooks" / f"{name}.ipynb").write_text(text, encoding="utf-8")
+    for unit, lines in {"south": "lookback_days: 13", "west": "lookback_days: 14"}.items():
+        (case / f"{unit}.yml").write_text(f"unit: {unit}\nunit_in_data: north\n{lines}\n")
+    (case / "east.yml").write_text("unit: east\ndata: {financials: {file: a.csv}, orders: {file: b.csv}}\n")
+    done = call("run", "tiny", "--jobs", "2", "--retries", "0")
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    start, *broken, next_steps, last = done.stdout.strip().split("\n\n")
+    assert start == "north: made first, report"
+    assert [part.split("\n")[0] for part in broken] == [
+        "east: REFUSED, its data are faulty:",
+        "south: FAILED first",
+        "west: FAILED first",
+    ]
+    assert (
+        done.stdout.count("a.csv: the file does not exist") == done.stdout.count("b.csv: the file does not exist") == 1
+    )
+    assert "first: ValueError: no such luck\n    as far as it ran: outputs/tiny/failed/south/first.en.html" in broken[1]
+    assert "the kernel ended" in broken[2] and "9" in broken[2]
+    assert "correct the data of east, and test them: kpitoolkit check parameters/tiny --unit east" in next_steps
+    assert "see why south, west failed" in next_steps and "run again: kpitoolkit run parameters/tiny" in next_steps
+    assert last.startswith("English: 4 made, 2 failed, 2 refused, ")
+    index = (project / "outputs/tiny/index.html").read_text(encoding="utf-8")
+    assert index.count("a.csv: the file does not exist") == 1 and "b.csv: the file does not exist" in index
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(project):
+    done = call("run", "tiny", "--dry-run")
+    assert done.exit_code == 0
+    assert "north first: would run: never made\n" in done.stdout
+    assert done.stdout.endswith("Nothing was run or written.\n")
+    assert not (project / "outputs").exists()
+
+
+def test_the_next_quarters_case_is_checked_as_any_other(project):
+    done = call("new-quarter", "tiny", "2026Q4")
+    assert done.exit_code == 0
+    assert done.stdout.startswith(
+        "parameters/tiny-2026Q4: made from tiny.\nChanged:\n  - _defaults.yml: quarter 2026Q3"
+    )
+    assert "financials.csv: put financials of 2026Q4 there" in done.stdout
+    assert done.stdout.endswith("Then: kpitoolkit check parameters/tiny-2026Q4\n")
+    assert "does not exist" in call("check", "tiny-2026Q4").stderr
+    data = FINANCIALS + FINANCIALS.split("\n", 1)[1].replace("2026Q3", "2026Q4")
+    (project / "parameters/tiny-2026Q4/financials.csv").write_text(data)
+    assert call("check", "tiny-2026Q4").exit_code == 0

@@ -60,7 +60,7 @@ class Reclassifications:
             }[kind]
             said.append(
                 sentence.format(
-                    unit=self.unit_in_data,
+                    unit=_named(self.unit_in_data, language),
                     quarter=text.quarter(quarter, language),
                     before=text.compact_money(marketing["before_cents"], self.currency, language, least=10_000_000),
                     after=text.compact_money(marketing["after_cents"], self.currency, language, least=10_000_000),
@@ -70,6 +70,12 @@ class Reclassifications:
                 )
             )
         return said
+
+
+def _named(unit: str, language: str) -> str:
+    """A unit of the filings in the reader's words where the catalogues have one, else as it is written."""
+    found = text.label(unit, language)
+    return unit if found == unit.replace("_", " ") else found
 
 
 def reclassifications(

@@ -43,6 +43,8 @@ def findings(arrived, language: str = "en") -> list[str]:
             **{name: text.compact_money(round(v * 100), arrived.currency, language) for name, v in amounts.items()},
         )
     ]
+    if len(window) == 1:
+        said.append(_("A single period has no course to draw: there is no chart."))
     carried = int(arrived.table["carry_in"].sum())
     if carried:
         said.append(_("{n} earlier periods give their carry-over only.").format(n=text.number(carried, language)))

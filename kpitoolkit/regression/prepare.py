@@ -55,9 +55,11 @@ class Inputs:
         """Say what arrived: periods, revenue, spend, what is missing, and which lift tests enter."""
         return arrival.findings(self, language)
 
-    def plot(self, ax: Axes | None = None, language: str = "en") -> Axes:
-        """Draw revenue and total spend by period."""
+    def plot(self, ax: Axes | None = None, language: str = "en") -> Axes | None:
+        """Draw revenue and total spend by period; of a single one the findings say that there is no course to draw."""
         window = self.table[~self.table["carry_in"]]
+        if len(window) < 2 and ax is None:
+            return None
         wide = pd.DataFrame({"revenue": window["revenue"], "spend": window[list(self.channels)].sum(axis=1)}) * 100
         long = wide.rename_axis("period_end").reset_index().melt("period_end", var_name="series")
         title = text.translator(language)("Revenue and spend that arrived")

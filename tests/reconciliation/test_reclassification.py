@@ -43,6 +43,7 @@ def test_costs_that_cross_the_contribution_line_are_reclassified(financials):
     assert set(lines["kind"]) == {"reclassification"}
     assert "net income unchanged, therefore a reclassification." in found.findings("en")[0]
     assert "la voce “utile netto” è invariata, quindi una riclassificazione." in found.findings("it")[0]
+    assert [found.findings(language)[0].split(",")[0] for language in ("en", "it")] == ["Consolidated", "Consolidato"]
 
 
 @pytest.mark.parametrize(

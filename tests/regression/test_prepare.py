@@ -368,3 +368,10 @@ def test_netflix_falls_into_the_trap_of_levels():
 def test_netflix_after_the_change_of_basis_has_too_few_quarters():
     _found, result = netflix("Domestic Streaming", "2019Q3", "2018Q4")
     assert "spend: 3 quarters for 5 coefficients. Join channels or lengthen the period." in result.findings("en")
+
+
+def test_of_a_single_period_there_is_no_chart_and_it_is_said():
+    found, _result = netflix("Domestic Streaming", quarter="2013Q1", basis="2013")
+    assert (~found.table["carry_in"]).sum() == 1
+    assert found.plot() is None
+    assert any("no course to draw" in said for said in found.findings("en"))

@@ -56,7 +56,7 @@ def test_run_says_what_was_made_and_where_to_look(project):
     (project / "parameters/tiny/north.yml").write_text("unit: north\nlookback_days: 13\n")
     failed = call("run", "tiny", "--notebook", "first", "--notebook", "needy")
     assert failed.exit_code == 1
-    assert "failed first: ValueError: no such luck" in failed.stdout
+    assert "\nnorth: FAILED first\n  first: ValueError: no such luck\n" in failed.stdout
     assert "not made needy: no touchpoints and orders declared" in failed.stdout
     assert (project / "outputs/tiny/failed/north/first.en.html").is_file()
     assert (project / "outputs/tiny/north/first.en.html").is_file()

@@ -35,6 +35,7 @@ def closing(report: Report, seconds: float) -> str:
         *(_grouped(fine) if len(fine) > _MANY else [line for unit in fine for line in _said(unit, fine[unit])]),
     ]
     lines += [f"not made in any unit: {notebook}: {message}" for notebook, message in sorted(everywhere)]
+    lines = lines if len(lines) > 1 else []
     for unit in broken:
         lines += ["", *_broken(report, unit, own[unit])]
     lines += ["", *_next(report, own, broken)] if broken else []

@@ -39,6 +39,7 @@ def closing(report: Report, seconds: float) -> str:
     for unit in broken:
         lines += ["", *_broken(report, unit, own[unit])]
     lines += ["", *_next(report, own, broken)] if broken else []
+    lines += _attempts(report.entries)
     lines += [*report.voided, *([report.uploaded] if report.uploaded else [])]
     if report.exit_status == 2:
         return "\n".join([*lines, "Nothing was run; what was published before stands."])
@@ -53,6 +54,25 @@ def closing(report: Report, seconds: float) -> str:
     told = ", ".join(f"{len(found)} {status}" for status, found in counts.items() if found)
     lines += [""] if broken or report.voided else []
     return "\n".join([*lines, f"{languages}: {told or 'nothing made'}, {duration(seconds)}. Open {report.index}"])
+
+
+def _attempts(entries: Sequence[Entry]) -> list[str]:
+    """Say which notebooks were made only after their kernel had failed, and how it had.
+
+    Examples
+    --------
+    >>> _attempts([Entry("b2b", "regression", "en", "made", attempts=["kernel died"])])
+    ['b2b regression: made at the second attempt; the first: kernel died']
+    """
+    said = []
+    for entry in entries:
+        if entry.attempts and entry.status in ("made", "failed"):
+            last, before = len(entry.attempts) + 1, "; ".join(entry.attempts)
+            at = "second" if last == 2 else "third" if last == 3 else f"{last}th"
+            status = "failed, also" if entry.status == "failed" else "made"
+            first = "the first" if last == 2 else "before"
+            said.append(f"{entry.unit} {entry.notebook}: {status} at the {at} attempt; {first}: {before}")
+    return said
 
 
 def _never_made(entries: Sequence[Entry]) -> set[tuple[str, str]]:

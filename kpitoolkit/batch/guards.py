@@ -11,8 +11,11 @@ import ctypes
 import functools
 import json
 import os
+import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -196,8 +199,18 @@ def _stamps(home: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
+def _end_with(parent: int) -> None:
+    """Wait until the process that started this kernel has ended, then end with all that the kernel has started."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
+
+
 if __name__ == "__main__":
     import runpy
 
     confine()
+    if os.getpgrp() == os.getpid():  # else others would be ended too
+        os.environ.pop("JPY_PARENT_PID", None)  # ipykernel's own look-out ends the kernel alone
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)

@@ -41,12 +41,18 @@ def move(source: Path, target: Path) -> None:
     os.replace(source, target)
 
 
+def refuse_links(home: Path, names: Iterable[str]) -> None:
+    """Refuse a folder of outputs that is a link, or in which some of these names are."""
+    links = [path for path in (home, *(home / name for name in names)) if path.is_symlink()]
+    if links:
+        shown = ", ".join(map(str, links[:5])) + (f" and {len(links) - 5} more" if len(links) > 5 else "")
+        raise ToolkitError(f"links, through which nothing is written: {shown}. Remove them; nothing was run")
+
+
 @contextmanager
 def only_run(home: Path):
     """Hold the case's folder of outputs for one run; the system lets go of it however the run ends."""
-    for path in (home, home / ".lock"):
-        if path.is_symlink():
-            raise ToolkitError(f"{path} is a link: nothing is written through it. Remove the link")
+    refuse_links(home, (".lock",))
     with open(home / ".lock", "w", encoding="utf-8") as file:
         try:
             if os.name == "nt":

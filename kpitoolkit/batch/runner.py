@@ -20,7 +20,7 @@ from kpitoolkit.batch import record, remote, signoff, standing
 from kpitoolkit.batch.chain import Batch, run_unit
 from kpitoolkit.batch.check import check_names
 from kpitoolkit.batch.plan import read_notebooks
-from kpitoolkit.batch.publish import only_run
+from kpitoolkit.batch.publish import only_run, refuse_links
 from kpitoolkit.batch.record import Entry
 from kpitoolkit.batch.site import sentences, stamp, write_index
 from kpitoolkit.contracts import GROUP_UNIT
@@ -142,6 +142,7 @@ def run_case(
         batch = replace(batch, time_limit=time_limit, retries=retries, kernels=kernels)
         batch.home.mkdir(parents=True, exist_ok=True)
         with only_run(batch.home):
+            refuse_links(batch.home, [*batch.case.units, GROUP_UNIT, "failed"])
             for leftover in batch.home.glob(".work-*"):
                 leftover.unlink() if leftover.is_symlink() else shutil.rmtree(leftover, ignore_errors=True)
             batch = replace(batch, before=_earlier(batch))

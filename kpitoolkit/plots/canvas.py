@@ -167,7 +167,8 @@ def room_for_figures(ax: Axes, values: Sequence[float], figures: list[Text]) -> 
                 lowest = min(lowest, highest - (highest - written.xy[0]) / (1 - width))
             else:
                 highest = max(highest, lowest + (written.xy[0] - lowest) / (1 - width))
-    ax.set_xlim(lowest - 0.004 * (high - low), highest)
+    edge = 0.004 * (high - low)
+    ax.set_xlim(lowest - edge, highest + edge * any(left))
 
 
 def figure_text(value, value_format: str, language: str, currency: str = "EUR", signed: bool = False) -> str:

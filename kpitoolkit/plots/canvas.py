@@ -149,8 +149,8 @@ def names_on_the_left(ax: Axes, centres: Sequence[float], names: list[str], bold
 def room_for_figures(ax: Axes, values: Sequence[float], figures: list[Text]) -> None:
     """Widen the x axis so that figures beside their bars stay inside.
 
-    For one at the right ``high >= low + (x - low) / (1 - w)``, at the left ``low <= high - (high - x) / (1 - w)``, with w
-    its width over the axis'; the two ends are widened in turn until both hold.
+    For one at the right ``high >= low + (x - low) / (1 - w)``, at the left ``low <= high - (high - x) / (1 - w)``, with
+    w its width over the axis'; the two ends are widened in turn until both hold.
     """
     low, high = min([0.0, *values]), max([0.0, *values])
     high = low + 1 if low == high else high

@@ -4,7 +4,12 @@ must not, shows credentials. Whatever it does, its page says so, and everything 
 import base64
 import html
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +18,7 @@ from nbformat import v4
 
 from kpitoolkit.batch import guards
 from kpitoolkit.batch.runner import run_case
+from kpitoolkit.errors import ToolkitError
 from tests.batch.conftest import write_case
 
 PASSWORD = "pä$s\"wörd'<&>\\/7"
@@ -92,7 +98,7 @@ pids = [os.getpid(), *(child.pid for child in children)]
 (Path(os.environ["KPITOOLKIT_CACHE"]) / f"pids-{unit}").write_text(json.dumps(pids))
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 while True:
-    pass
+    time.sleep(0.1)
 """
 SPOILS = (
     "home = Path(os.environ['KPITOOLKIT_OUTPUTS'], 'tiny')\n_ = (home / 'south' / 'page.html').write_text('spoilt')"
@@ -106,6 +112,8 @@ def write_notebooks(folder, sources):
     for order, (name, source) in enumerate(sources.items(), 1):
         cells = [v4.new_markdown_cell(f"# {name}"), v4.new_code_cell(given), v4.new_code_cell(source)]
         cells[1].metadata["tags"] = ["parameters"]
+        for cell in cells:
+            cell.id = f"cell-{cells.index(cell)}"
         said = {"needs": [["financials"]], "order": order, "scope": "unit"}
         made = v4.new_notebook(cells=cells, metadata={"kpitoolkit": said, "kernelspec": kernel})
         (folder / f"{name}.ipynb").write_text(v4.writes(made), encoding="utf-8")
@@ -252,3 +260,123 @@ def test_without_the_systems_help_changed_files_are_noticed(tmp_path, monkeypatc
     assert {name: entry.status for name, entry in place.entries.items()} == {
         "fine": "made", "spoils": "failed", "after": "made",
     }  # fmt: skip
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    place = Place(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("north", "failed"):
+        (place.home / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ToolkitError, match=r"links, .*tiny/north, .*tiny/failed\. Remove them; nothing was run"):
+        place.run({"fine": "print(1)"})
+    for name in ("north", "failed"):
+        (place.home / name).unlink()
+    (place.home / "north").mkdir()
+    (place.home / "north" / "fine.en.html").symlink_to(tmp_path / "elsewhere" / "page")
+    place.run({"fine": "print(1)"})
+    assert "'north/fine.en.html' leads out of" in place.entries["fine"].message
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert place.failed("fine", "ipynb")
+
+
+CALL = "from kpitoolkit.cli import main; main(['run', 'tiny', '--output', 'outputs', '--jobs', '2', '--unit', 'north', "
+CALL += "'--unit', 'other'])"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_cut_short_leaves_no_kernel_and_the_next_goes_on_from_there(tmp_path, number):
+    place = Place(tmp_path, units=("north", "other"))
+    financials = place.case / "financials.csv"
+    financials.write_text(financials.read_text() + "2026Q3,other,b,f,printed,false,5\n")
+    write_notebooks(tmp_path / "notebooks", {"fine": "print(1)", "never": START + NEVER})
+    environment = {**os.environ, "KPITOOLKIT_CACHE": str(place.cache), "KPITOOLKIT_KERNELS": "cold"}
+    told = {"cwd": tmp_path, "env": environment}
+    with open(tmp_path / "said", "w") as said:
+        run = subprocess.Popen([sys.executable, "-c", CALL], start_new_session=True, stderr=said, **told)
+    wait_for(lambda: len(list(place.cache.glob("pids-*"))) == 2)
+    time.sleep(0.2)
+    os.killpg(run.pid, number)
+    run.wait(timeout=120)
+    pids = [json.loads(path.read_text()) for path in place.cache.glob("pids-*")]
+    if number == signal.SIGINT:
+        assert run.returncode == 130
+        assert "What was published stands" in (tmp_path / "said").read_text()
+        assert [pid for both in pids for pid in both if is_alive(pid)] == []
+        assert not list(place.home.glob(".work-*"))
+    else:
+        for _, _, apart in pids:  # has left the kernel's session: nobody is left to look for it
+            os.kill(apart, signal.SIGKILL)
+        wait_for(lambda: not any(is_alive(pid) for both in pids for pid in both))
+    assert not (place.home / "failed").exists()
+    place.run({"fine": "print(1)", "never": "print(2)"}, units=["north", "other"])
+    assert {f"{entry.unit} {entry.notebook} {entry.status}" for entry in place.report.entries} == {
+        "north fine unchanged", "other fine unchanged", "north never made", "other never made",
+    }  # fmt: skip
+    assert not list(place.home.glob(".work-*"))
+
+
+def wait_for(told, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not told():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+FULL = """
+import json, os, resource, sys
+from pathlib import Path
+from click.testing import CliRunner
+from kpitoolkit.cli import main
+
+home, how = Path("outputs/tiny"), sys.argv[1]
+
+def run():
+    found = CliRunner().invoke(main, ["run", "tiny", "--output", "outputs", "--unit", "north", "--force"])
+    files = {str(path): path.read_bytes().hex() for path in sorted(home.glob("north/**/*")) if path.is_file()}
+    entries = json.loads((home / "run.json").read_text())["notebooks"]
+    return found.exit_code, found.output, files, {name: entry["status"] for name, entry in entries.items()}
+
+def fill(free):
+    if how == "limit":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (free, resource.RLIM_INFINITY))
+        return
+    with open("outputs/ballast", "wb", buffering=0) as file:
+        while os.statvfs("outputs").f_bavail * os.statvfs("outputs").f_frsize > free:
+            file.write(bytes(4096))
+
+def make_room():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    Path("outputs/ballast").unlink(missing_ok=True)
+
+told = [run()]
+for free in (300_000, 0):
+    fill(free)
+    told.append(run())
+    make_room()
+told.append(run())
+print("\\n" + json.dumps([[code, said, files == told[0][2], statuses] for code, said, files, statuses in told]))
+"""
+
+
+def test_a_full_disk_takes_nothing_that_is_good(tmp_path):
+    Place(tmp_path)
+    saves = START + "tables = Path(save_dir) / 'tables'\ntables.mkdir()\n"
+    write_notebooks(
+        tmp_path / "notebooks", {"saves": saves + "_ = (tables / 'saves_values.csv').write_text('x' * 10**6)"}
+    )
+    (tmp_path / "full.py").write_text(FULL)
+    told = {"cwd": tmp_path, "capture_output": True, "text": True, "env": {**os.environ, "KPITOOLKIT_KERNELS": "cold"}}
+    python = [sys.executable, "full.py"]
+    if subprocess.run(["unshare", "-rm", "true"], check=False).returncode == 0:
+        mounted = 'mount -t tmpfs -o size=8m none outputs && exec "$@"'
+        ran = subprocess.run(["unshare", "-rm", "sh", "-c", mounted, "sh", *python, "tmpfs"], check=False, **told)
+    else:
+        ran = subprocess.run([*python, "limit"], check=False, **told)
+    assert ran.returncode == 0, ran.stderr
+    first, little, none, last = json.loads(ran.stdout.strip().splitlines()[-1])
+    assert (first[0], last[0]) == (0, 0), (first, last)
+    for code, said, same, _ in (little, none):
+        assert code in (1, 2)
+        assert "No space left on device" in said or "File too large" in said
+        assert same
+    assert last[3] == {"north/saves.en": "made"}

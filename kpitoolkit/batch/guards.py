@@ -130,7 +130,7 @@ def writable(own: Iterable[Path], protected: Iterable[Path]) -> list[str]:
         Path(stated("XDG_CACHE_HOME") or home / ".cache"),
         Path(stated("MPLCONFIGDIR") or Path(stated("XDG_CONFIG_HOME") or home / ".config") / "matplotlib"),
         *(Path(stated(name)) for name in ("KPITOOLKIT_CACHE", "NUMBA_CACHE_DIR") if stated(name)),
-        *record.PACKAGE.rglob("__pycache__"),  # what numba has compiled
+        *sorted({path.parent / "__pycache__" for path in record.PACKAGE.rglob("*.py")}),  # what numba compiles
     ]
     if sys.platform == "darwin":
         shared.append(home / "Library" / "Caches")

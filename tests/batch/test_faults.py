@@ -380,3 +380,12 @@ def test_a_full_disk_takes_nothing_that_is_good(tmp_path):
         assert "No space left on device" in said or "File too large" in said
         assert same
     assert last[3] == {"north/saves.en": "made"}
+
+
+def test_what_is_compiled_at_first_use_may_be_kept_before_there_is_a_folder_for_it(tmp_path, monkeypatch):
+    (tmp_path / "package" / "regression").mkdir(parents=True)
+    (tmp_path / "package" / "regression" / "density.py").touch()
+    monkeypatch.setattr(guards.record, "PACKAGE", tmp_path / "package")
+    given = guards.writable([], [tmp_path / "outputs"])
+    assert str(tmp_path / "package" / "regression" / "__pycache__") in given
+    assert (tmp_path / "package" / "regression" / "__pycache__").is_dir()

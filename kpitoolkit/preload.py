@@ -7,7 +7,9 @@ counts them. Imported by that server alone (`batch.warm`).
 import gc
 import os
 import pkgutil
+import select
 import sys
+import threading
 from importlib import import_module
 
 MODULES = (
@@ -23,8 +25,17 @@ PATH: list[str] = []
 """Where a kernel looks for modules: as one that is started the usual way does, before IPython adds its folder."""
 
 
-def load() -> None:
-    """Import everything, leave nothing running, and keep what was imported out of the collector's way."""
+def load(alive: int) -> None:
+    """Import everything, leave nothing running, and keep what was imported out of the collector's way.
+
+    Parameters
+    ----------
+    alive : int
+        End of a pipe that is readable as soon as nobody wants the server any more: it ends at once.
+    """
+    loaded = threading.Event()
+    watch = threading.Thread(target=_end_unwanted, args=(alive, loaded))
+    watch.start()
     PATH[:] = [place for place in sys.path if place]
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # Arrow's allocator starts a thread when loaded
     for name in MODULES:
@@ -34,3 +45,11 @@ def load() -> None:
     sys.modules["duckdb"].close()  # its default connection, which has a thread; made anew at first use
     gc.collect()
     gc.freeze()
+    loaded.set()
+    watch.join()
+
+
+def _end_unwanted(alive: int, loaded: threading.Event) -> None:
+    while not loaded.wait(0.05):
+        if select.select([alive], [], [], 0)[0]:
+            os._exit(0)

@@ -74,8 +74,8 @@ class Server(forkserver.ForkServer):
             listener.listen()
             alive, held = os.pipe()
             passed = listener.fileno(), alive
-            command = f"import {self._preloaded} as held; held.load(); from multiprocessing.forkserver import main; "
-            command += f"main({passed[0]}, {passed[1]}, [])"
+            command = f"import {self._preloaded} as held; held.load({alive}); "
+            command += f"from multiprocessing.forkserver import main; main({passed[0]}, {passed[1]}, [])"
             told = {**os.environ, **SERVED}
             try:
                 self._process = subprocess.Popen(

@@ -144,6 +144,12 @@ def test_no_kernel_and_no_server_outlives_whoever_started_them(tmp_path, end):
         caller.kill()
 
 
+def test_a_server_that_is_still_loading_ends_with_whoever_started_it():
+    call = "from kpitoolkit.batch import warm; warm._server.ensure_running(); print(warm._server._forkserver_pid)"
+    asked = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
+    assert gone([int(asked.stdout)], 2.0)
+
+
 def test_a_server_that_was_killed_is_started_again():
     first, started = ask("import os; print(os.getppid())")
     assert started == "warm"

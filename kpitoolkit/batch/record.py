@@ -22,19 +22,11 @@ from kpitoolkit import __version__
 
 GOOD = ("made", "unchanged")
 LIBRARIES = (
-    "numpy",
-    "pandas",
-    "scipy",
-    "statsmodels",
-    "matplotlib",
-    "seaborn",
-    "duckdb",
-    "ibis-framework",
-    "babel",
-    "nbconvert",
-    "papermill",
-    "ipykernel",
+    *("numpy", "pandas", "pyarrow", "pandera", "scipy", "statsmodels", "patsy", "numba", "llvmlite", "nutpie", "arviz"),
+    *("matplotlib", "seaborn", "pillow", "duckdb", "ibis-framework", "sqlglot", "babel", "openpyxl"),
+    *("nbconvert", "papermill", "ipykernel", "jinja2", "mistune", "nh3", "latex2mathml"),
 )
+"""What figures and pages are computed and written with: another version of one of them may bring others."""
 NO_FIGURES = ("language", "catalogue", "unit_names")
 """Parameters that no figure follows from; the catalogue's content counts, not its place."""
 PACKAGE = Path(__file__).parents[1]

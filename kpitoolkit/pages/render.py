@@ -89,7 +89,7 @@ def _page(notebook, language: str, title: str | None, footer: tuple[Mapping, Map
         "widget": _("This part is interactive: open the notebook in JupyterLab."),
     }
     provenance, making = (
-        [(text.label(key, language), value) for key, value in part.items() if value not in ("", None)]
+        [(key, text.label(key, language), value) for key, value in part.items() if value not in ("", None)]
         for part in footer
     )
     page = {

@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from kpitoolkit.batch import record, register, signoff, standing
+from kpitoolkit.batch.closing import closing
 from kpitoolkit.batch.publish import only_run
 from kpitoolkit.batch.signoff import sign
-from kpitoolkit.cli import closing, main
+from kpitoolkit.cli import main
 from kpitoolkit.errors import Faults, ToolkitError
 from kpitoolkit.parameters import read_case
 from tests.batch.signing import ANNA, LEO, forge, refused, rewrite, states, statuses

@@ -108,7 +108,10 @@ def test_conda_environment_is_in_step_with_the_project():
     theirs = names_and_bounds(
         [e for e in conda if isinstance(e, str) and e != "pip" and not e.startswith("python>")]
         + [e for e in pip_only if not e.startswith("-")],
-        {"matplotlib-base": "matplotlib", "nbconvert-core": "nbconvert", "python-duckdb": "duckdb"},
+        {
+            **{"matplotlib-base": "matplotlib", "nbconvert-core": "nbconvert", "python-duckdb": "duckdb"},
+            "jupyter_client": "jupyter-client",
+        },
     )
     assert ours == theirs
     assert f"python{project['requires-python']}" in conda

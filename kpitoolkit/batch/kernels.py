@@ -5,12 +5,15 @@ same name, one thread in BLAS. Kernels talk through sockets in a folder of their
 parallel runs cannot collide on a port. They are forked from a server that has the libraries (`warm`) or started anew.
 """
 
+import contextlib
+import functools
 import json
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -20,6 +23,7 @@ from kpitoolkit.batch import guards, warm
 from kpitoolkit.batch.warm import SERVED
 
 KERNEL_NAME = "python3"
+_PREFIX, _HELD = "kpi-", ".held"
 _LONGEST_SOCKET = 100  # a Unix socket's path holds 104 to 108 bytes
 
 
@@ -57,7 +61,9 @@ class BatchKernelManager(AsyncKernelManager):
     def __init__(self, **kwargs):
         kwargs.setdefault("kernel_spec_manager", KernelSpecManager(kernel_dirs=[]))
         super().__init__(**kwargs)
-        self._folder = Path(tempfile.mkdtemp(prefix="kpi-"))
+        sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._held = _hold(self._folder)
         connection = self._folder / "k.json"
         if sys.platform != "win32" and len(os.fsencode(connection)) < _LONGEST_SOCKET - 10:
             self.transport = "ipc"
@@ -89,6 +95,32 @@ class BatchKernelManager(AsyncKernelManager):
         await super().cleanup_resources(restart=restart)
         if not restart:
             shutil.rmtree(self._folder, ignore_errors=True)
+            if self._held is not None:
+                self._held.close()
+
+
+@functools.cache
+def sweep() -> None:
+    """Remove, once in each process, the folders of kernels whose manager has ended without removing them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        held = _hold(folder) if (folder / _HELD).is_file() else None
+        if held is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            held.close()
+
+
+def _hold(folder: Path) -> IO | None:
+    """Hold a kernel's folder until this process ends; None where another does, or where the system has no such hold."""
+    if os.name == "nt":
+        return None
+    import fcntl
+
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(folder / _HELD, "w", encoding="utf-8"))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        stack.pop_all()
+        return file
+    return None
 
 
 def manager(outputs: Path | None = None, start: str = "warm") -> type[BatchKernelManager]:

@@ -124,7 +124,8 @@ def test_no_kernel_and_no_server_outlives_whoever_started_them(tmp_path, end):
     asked = notebook(
         tmp_path,
         ["import os, subprocess, time, pathlib\nchild = subprocess.Popen(['sleep', '600'])\n"
-         f"pathlib.Path({str(tmp_path / 'pids')!r}).write_text(f'{{os.getpid()}} {{child.pid}} {{os.getppid()}}')\n"
+         f"pathlib.Path({str(tmp_path / 'pids')!r}).write_text(f'{{os.getpid()}} {{child.pid}} {{os.getppid()}} '\n"
+         "    + os.environ['IPYTHONDIR'])\n"
          "while True:\n    pass"],
     )  # fmt: skip
     call = "import sys; from pathlib import Path; from kpitoolkit.batch.execute import execute; "
@@ -135,11 +136,16 @@ def test_no_kernel_and_no_server_outlives_whoever_started_them(tmp_path, end):
         while not (tmp_path / "pids").exists() and time.monotonic() < end_of_waiting:
             time.sleep(0.1)
         time.sleep(0.2)
-        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        *pids, left = (tmp_path / "pids").read_text().split()
+        pids, left = [int(pid) for pid in pids], Path(left).parent
         assert all(alive(pid) for pid in pids)
         caller.send_signal(end)
         caller.wait(timeout=30)
         assert gone(pids), [pid for pid in pids if alive(pid)]
+        assert left.is_dir()
+        kernels.sweep.cache_clear()
+        kernels.sweep()
+        assert not left.exists()
     finally:
         caller.kill()
 

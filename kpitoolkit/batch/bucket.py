@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -133,28 +134,37 @@ def locked(store: Store, name: str, where: str) -> Iterator[Callable[[], None]]:
     ToolkitError
         Where another run holds it: who, and since when.
     """
-    who = {"user": _user(), "host": socket.gethostname(), "process": os.getpid(), "since": _now()}
+    who = {
+        "user": _user(),
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "since": _now(),
+        "run": uuid.uuid4().hex,
+    }
     content = json.dumps(who).encode("utf-8")
     tag, ended = _taken(store, name, content, where), threading.Event()
-    held = {"tag": tag, "renewed": time.monotonic(), "lost": False}
+    held, alone = {"tag": tag, "renewed": time.monotonic(), "lost": False}, threading.Lock()
 
     def renew() -> None:
-        while not ended.wait(_RENEW_SECONDS):
+        with alone:
             try:
                 held["tag"] = store.put_bytes(name, content, IfMatch=held["tag"])
                 held["renewed"] = time.monotonic()
             except _Refused:
                 held["lost"] = True
-                return
-            except ToolkitError:
-                continue
+
+    def keep() -> None:
+        while not ended.wait(_RENEW_SECONDS) and not held["lost"]:
+            with suppress(ToolkitError):
+                renew()
 
     def require() -> None:
+        renew()
         if held["lost"] or time.monotonic() - held["renewed"] > STALE_SECONDS:
             said = f"{where}: another run has taken this case over, as this one was out of reach for "
             raise ToolkitError(f"{said}{STALE_SECONDS // 60} minutes. Nothing more was uploaded: run the case again")
 
-    thread = threading.Thread(target=renew, daemon=True)
+    thread = threading.Thread(target=keep, daemon=True)
     thread.start()
     try:
         yield require

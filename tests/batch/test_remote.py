@@ -117,7 +117,7 @@ def test_what_is_removed_here_is_removed_there_and_nothing_else(environment):
     assert set(stands(environment, "removed/tiny")) == {"minutes.txt", "run.json", "north/first.html"}
 
 
-@pytest.mark.parametrize("through", [0, 1, 3, 4, 5])
+@pytest.mark.parametrize("through", [0, 1, 2, 4, 6, 7])
 def test_a_lost_network_leaves_a_record_of_what_stands(server, environment, through, monkeypatch):
     monkeypatch.setattr(remote, "_AT_ONCE", 1)
     prefix = f"lost/{through}"
@@ -129,7 +129,7 @@ def test_a_lost_network_leaves_a_record_of_what_stands(server, environment, thro
         write(mirror.home, {"north/first.html": "1 new", "north/first.ipynb": '{"new": 1}', "a/b.html": "3"})
         (mirror.home / "north/second.html").unlink()
         server.left = through
-        if through < 5:
+        if through < 7:  # the lock is renewed before the first write and before the last
             with pytest.raises(ToolkitError, match="the store cannot be reached"):
                 publish()
         else:
@@ -138,7 +138,7 @@ def test_a_lost_network_leaves_a_record_of_what_stands(server, environment, thro
         found = stands(environment, f"{prefix}/tiny")
         assert not wrong(found)
         assert "a/b.html" in described(found)
-        assert json.loads(found["run.json"])["complete"] is (through in (0, 5))
+        assert json.loads(found["run.json"])["complete"] is (through in (0, 1, 7))
     with mirrored(prefix) as (mirror, publish):  # the same machine goes on from what it had made
         assert (mirror.home / "north/first.html").read_text() == "1 new"
         publish()

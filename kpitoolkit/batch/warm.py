@@ -7,6 +7,7 @@ however that process ends. Where a kernel cannot be forked (another system, anot
 started the usual way, and `WarmProvisioner.started` says so.
 """
 
+import contextlib
 import io
 import logging
 import os
@@ -55,6 +56,7 @@ class Server(forkserver.ForkServer):
     def __init__(self, preloaded: str = PRELOADED):
         super().__init__()
         self._preloaded, self._stamp = preloaded, 0
+        self._process: subprocess.Popen | None = None
 
     def ensure_running(self):
         with self._lock:
@@ -64,6 +66,12 @@ class Server(forkserver.ForkServer):
                 self._forkserver_pid = None
             if self._forkserver_pid is None:
                 self._start()
+
+    def wait_for_end(self, seconds: float = 2.0) -> None:
+        """Wait for a server that seems to have ended, so that the next kernel starts another."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self._process is not None:
+                self._process.wait(seconds)
 
     def _start(self):
         with socket.socket(socket.AF_UNIX) as listener:
@@ -179,6 +187,7 @@ class WarmProvisioner(LocalProvisioner):
                 try:
                     self.process = _Kernel(arguments, kwargs.get("env") or os.environ, folder)
                 except (OSError, EOFError) as error:
+                    _server.wait_for_end()
                     if not chance:
                         _log.warning("no warm kernel (%s): started the usual way", error)
                 else:

@@ -18,7 +18,7 @@ from kpitoolkit.batch.execute import execute
 CELLS = (
     "import numpy as np, pandas as pd\nimport matplotlib.pyplot as plt\nimport seaborn, statsmodels.api as sm",
     "{'a', 'b', 'cc', 'ddd'}, hash('kpi'), np.random.default_rng(7).normal(size=3)",
-    "x = np.linspace(0, 1, 500)\nsm.OLS(x**2 + np.sin(x), sm.add_constant(x)).fit().summary2(float_format='%.12f')",
+    "x = np.linspace(0, 1, 500)\nsm.OLS(x**2 + np.sin(x), sm.add_constant(x)).fit().params, sm.OLS(x**2, x).fit().bse",
     "pd.DataFrame({'x': x, 'y': x @ np.outer(x, x)}).describe()",
     "fig, ax = plt.subplots()\nseaborn.lineplot(x=x, y=x**3, ax=ax)\nplt.show()",
     "import os, sys\nsorted(k for k in os.environ if 'THREADS' in k), plt.get_backend(), sys.argv[0] != ''",

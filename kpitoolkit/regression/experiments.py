@@ -204,9 +204,8 @@ def rank(
         On designs whose result no lift test could state, unknown channels or such without spend, bounds that exclude
         the total.
     """
-    if fault := margin_fault(contribution_margin_share):
-        raise Faults("experiments", [fault])
-    if post is None or break_even(contribution_margin_share) is None:
+    fault = margin_fault(contribution_margin_share)
+    if post is None or (not fault and break_even(contribution_margin_share) is None):
         spend = pd.DataFrame(columns=["channel", "spend", "low", "high"])
         ends = ("published", currency, "week", contribution_margin_share)
         return Experiments(pd.DataFrame(columns=TABLE), spend, (), np.nan, 0, *ends)
@@ -217,7 +216,7 @@ def rank(
     amounts = {"horizon_weeks": (horizon_weeks, np.inf), "largest_change": (largest_change, np.inf)}
     if setup_cost:
         amounts["setup_cost"] = setup_cost, np.inf
-    _check(designs, channels, spent, amounts, bounds or {}, total)
+    _check(designs, channels, spent, amounts, bounds or {}, total, fault)
     tested = [name for name in problem.channels if spent[name] and (channels is None or name in channels)]
     horizon = _horizon(horizon_weeks, problem.frequency)
     budget = _budget(post, largest_change, bounds or {}, total, currency)
@@ -387,8 +386,8 @@ def _effective(post: Posterior) -> float:
     return float(min(len(post.iroas), smallest))
 
 
-def _check(designs, channels, spent, amounts, bounds, total) -> None:
-    faults = []
+def _check(designs, channels, spent, amounts, bounds, total, fault) -> None:
+    faults = [fault] if fault else []
     for name, (value, most) in amounts.items():
         if not (np.isfinite(value) and 0 < value <= most):
             faults.append(f"{name} of {value:g} is out of range")

@@ -324,7 +324,7 @@ def test_quarters_are_fitted_too():
     assert by_channel(found).loc["marketing", "low"] <= 2 <= by_channel(found).loc["marketing", "high"]
     short = regression.fit(frame.iloc[-15:], ["marketing"], (), "quarter", draft=True)
     assert set(short.table["verdict_reason"]) == {"too_few_periods"}
-    assert "15 quarters, where a verdict takes 16" in " ".join(short.findings("en"))
+    assert "too few quarters (15), where a verdict takes 16" in " ".join(short.findings("en"))
 
 
 def test_fewer_than_104_weeks_give_no_verdict():

@@ -103,10 +103,11 @@ class BatchKernelManager(AsyncKernelManager):
 def sweep() -> None:
     """Remove, once in each process, the folders of kernels whose manager has ended without removing them."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        held = _hold(folder) if (folder / _HELD).is_file() else None
-        if held is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            held.close()
+        with contextlib.suppress(OSError):  # another's, which is not ours to look into
+            held = _hold(folder) if (folder / _HELD).is_file() else None
+            if held is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                held.close()
 
 
 def _hold(folder: Path) -> IO | None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.text import Annotation
 
-from kpitoolkit import plots
+from kpitoolkit import plots, text
 from kpitoolkit.plots import canvas
 
 mpl.use("agg")
@@ -270,7 +270,7 @@ def test_ticks_say_where_they_stand(low, high):
 
 def test_an_unknown_format_is_refused():
     with pytest.raises(ValueError, match="'euro' is not one of"):
-        plots.figure_text(1, "euro", "en")
+        text.figure(1, "euro", "en")
 
 
 def test_grouped_bars_of_no_rows_are_an_empty_chart():

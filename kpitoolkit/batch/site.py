@@ -184,7 +184,7 @@ def _plain(state: State) -> list:
 
 def block(run: Run, states: Mapping[str, State], units: tuple[str, ...], language: str) -> bytes:
     """Return what a page of one unit, or the index, says of the sign-off, between its two marks."""
-    from kpitoolkit.pages.blocks import fill  # drawing libraries: seconds that a run without signatures does not need
+    from kpitoolkit.pages.blocks import fill  # templates, which a run without signatures does not need
 
     _ = text.translator(language)
     said = {unit: sentences(states[unit], run, language) for unit in units}
@@ -283,15 +283,13 @@ def _because(changes: Iterable[Change], language: str) -> str:
 
 
 def _restated(state: State, run: Run, language: str, most: int = 6) -> str:
-    from kpitoolkit import plots
-
     names, said = standing.kpi_names(run, state.unit, language), []
     for key, was, now in state.restated[:most]:
         kpi, basis = key.rsplit("/", 1)
         name = names.get(kpi) or text.label(kpi, language)
         name += "" if basis == "finance" else f" ({text.label(basis, language)})"
         for decimals in (None, 2, 4, 6):  # as many as it takes to see that it moved
-            both = [_figure(plots, figure, language, decimals) for figure in (was, now)]
+            both = [_figure(figure, language, decimals) for figure in (was, now)]
             if both[0] != both[1]:
                 break
         said.append(f"{name} {both[0]} → {both[1]}")
@@ -299,14 +297,12 @@ def _restated(state: State, run: Run, language: str, most: int = 6) -> str:
     return "; ".join(said) + (text.plural(language, "; {n} more", "; {n} more", left) if left > 0 else "")
 
 
-def _figure(plots, figure: Figure | None, language: str, decimals: int | None) -> str:
+def _figure(figure: Figure | None, language: str, decimals: int | None) -> str:
     if figure is None or figure.value is None:
         return text.no_figure(language)
     kind = {"money": "money", "money_per_unit": "money", "share": "percent"}.get(figure.value_unit, "number")
-    usual = plots.VALUE_UNITS.get(figure.value_unit, kind)
-    return plots.figure_text(
-        figure.value, usual if decimals is None else f"{kind}{decimals}", language, figure.currency
-    )
+    usual = text.VALUE_UNITS.get(figure.value_unit, kind)
+    return text.figure(figure.value, usual if decimals is None else f"{kind}{decimals}", language, figure.currency)
 
 
 def _short(commit: str) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import jinja2
 import pandas as pd
 
-from kpitoolkit import plots, text
+from kpitoolkit import text
 
-_FIGURES = ("number", "percent", "points", "money", "probability", "+", *plots.VALUE_UNITS)
+_FIGURES = ("number", "percent", "points", "money", "probability", "+", *text.VALUE_UNITS)
 _MILLIONS_FROM = 10  # millions
 _QUARTER = re.compile(r"\d{4}Q[1-4]")
 
@@ -59,7 +59,7 @@ def table(
         The index is not shown. Rows whose `kind` is `total` are set bold.
     language : {"en", "it"}
     formats : mapping, optional
-        Column to a format of `plots.figure_text` (`number`, `number2`, `percent`, `money` (cents), `label`, `text`,
+        Column to a format of `text.figure` (`number`, `number2`, `percent`, `money` (cents), `label`, `text`,
         `date`, `quarter`), or to one format a row. Default: by type; `*_cents` are money, strings are keys. Keys in the
         first column are written with a capital.
     caption : str, optional
@@ -104,10 +104,10 @@ def table(
             missing if missing is not None and text.is_missing(v) else _cell(v, f, language, currency, one_currency)
             for v, f in zip(values, each, strict=True)
         ]
-        heading = plots.capitalised(text.label((labels or {}).get(column, str(column)), language))
+        heading = text.capitalised(text.label((labels or {}).get(column, str(column)), language))
         headings[position] = f"{heading},\N{NO-BREAK SPACE}{unit}" if one_currency or column in scaled else heading
         names = position == 0 and chosen == "label"
-        written[position] = [plots.capitalised(cell) for cell in cells] if names else cells
+        written[position] = [text.capitalised(cell) for cell in cells] if names else cells
         right[position] = any(str(f).startswith(_FIGURES) for f in each) if each else False
     bold = [kind == "total" for kind in frame["kind"]] if "kind" in frame else [False] * len(frame)
     rows = [{"bold": bold[i], "cells": [written[c][i] for c in written]} for i in range(len(frame))]
@@ -158,7 +158,7 @@ def _column_decimals(values: pd.Series) -> int | str:
     known = values.dropna().astype(float).abs()
     if known.empty or (known % 1 == 0).all():
         return 0
-    return plots.decimals(known.max()) if known.max() < 100 else ""
+    return text.decimals(known.max()) if known.max() < 100 else ""
 
 
 def _cell(value, value_format: str, language: str, currency: str, currency_in_heading: bool) -> str:
@@ -168,7 +168,7 @@ def _cell(value, value_format: str, language: str, currency: str, currency_in_he
         return text.label("yes" if value else "no", language)
     if currency_in_heading:
         return text.number(text.in_units(value), language, decimals=int(value_format.removeprefix("money") or 0))
-    return plots.figure_text(value, value_format, language, currency)
+    return text.figure(value, value_format, language, currency)
 
 
 def _plain_table(headings: list[str], rows: list[list[str]], right: list[bool]) -> str:

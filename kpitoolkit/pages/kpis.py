@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kpitoolkit import plots, text
+from kpitoolkit import text
 from kpitoolkit.pages.blocks import Html, fill, note
 
 MOST_KPIS = 8
@@ -155,7 +155,7 @@ def figure_and_unit(row: Mapping, column: str, language: str, currency: str) -> 
         return text.number(float(value) * 100, language, 1), "%"
     if unit == "count" and size >= 1e6:
         return text.number(float(value) / 1e6, language, 2), "M"
-    return plots.figure_text(value, unit, language, currency), ""
+    return text.figure(value, unit, language, currency), ""
 
 
 def _verdict(row: Mapping, language: str, currency: str) -> tuple[str, str]:
@@ -180,7 +180,7 @@ def _change(row: Mapping, language: str, currency: str) -> str:
     change = points(row["actual"], row[row["reference"]])
     if row["value_unit"] == "money":
         return text.compact_money(round(change), currency, language, signed=True)
-    return plots.figure_text(change, row["value_unit"], language, currency, signed=True)
+    return text.figure(change, row["value_unit"], language, currency, signed=True)
 
 
 def bar(row: Mapping, limit: float) -> dict:

@@ -65,7 +65,7 @@ def iroas_findings(iroas: pd.DataFrame | None, declared: Collection[str], langua
     iroas = iroas if len(iroas) > 2 else iroas.tail(1)
     for placed, rows in iroas.groupby(_placed(iroas), sort=False):
         channels = ", ".join(text.label(channel, language) for channel in rows["channel"])
-        words = plots.capitalised(text.label(placed, language))
+        words = text.capitalised(text.label(placed, language))
         said.append(_("{verdict}: {channels}.").format(verdict=words, channels=channels))
     kind = _("Modelled from spend and revenue, not proven by an experiment.")
     if is_draft(iroas):
@@ -113,6 +113,6 @@ def evidence_strip(strip: pd.DataFrame | None, kpis: pd.DataFrame | None, langua
             if len(listed) > MOST_NAMED:
                 told = _("{names} and {n} more").format(names=told, n=text.number(len(listed) - MOST_NAMED, language))
             sentence = _("{verdict}: {channels}.")
-            said.append(sentence.format(verdict=plots.capitalised(text.label(name, language)), channels=told))
+            said.append(sentence.format(verdict=text.capitalised(text.label(name, language)), channels=told))
     said.append(_("A driver leads the figure in time: a prediction, not a cause."))
     return said

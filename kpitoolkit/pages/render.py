@@ -2,12 +2,10 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-import nbformat
-
-from kpitoolkit import plots, text
+from kpitoolkit import text
 from kpitoolkit.errors import ToolkitError
 from kpitoolkit.pages import markup
 from kpitoolkit.pages.blocks import fill
@@ -53,6 +51,8 @@ def render(
     ToolkitError
         Where the language is unknown, the notebook cannot be read, or the page would be larger than 500 KB.
     """
+    import nbformat  # a second and a half that no notebook needs
+
     text.check_language(language)
     notebook_path, html_path = Path(notebook_path), Path(html_path)
     try:
@@ -68,22 +68,7 @@ def render(
 
 
 def _page(notebook, language: str, title: str | None, footer: tuple[Mapping, Mapping], shrink: int) -> str:
-    from nbconvert import HTMLExporter  # half a second that no notebook needs
-
     _ = text.translator(language)
-    exporter = HTMLExporter(
-        template_name="page",
-        extra_template_basedirs=[str(_TEMPLATES)],
-        exclude_input=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    exporter.register_filter("prose", partial(markup.prose, language=language))
-    exporter.register_filter("cleaned", markup.cleaned)
-    exporter.register_filter("without_colours", markup.without_colours)
-    exporter.register_filter("last_words", last_words)
-    pictures = _Pictures(_("Chart {n}. Its figures stand in the page's tables."), shrink)
-    exporter.register_filter("picture", pictures.show)
     words = {
         "stopped": _("This notebook stopped here. What stands above is complete, what follows is missing."),
         "widget": _("This part is interactive: open the notebook in JupyterLab."),
@@ -100,9 +85,29 @@ def _page(notebook, language: str, title: str | None, footer: tuple[Mapping, Map
         "making": making,
         "own_header": _has_header(notebook),
         "words": words,
+        "pictures": _Pictures(_("Chart {n}. Its figures stand in the page's tables."), shrink),
     }
-    body, _resources = exporter.from_notebook_node(notebook, resources={"page": page})
+    body, _resources = _exporter(language).from_notebook_node(notebook, resources={"page": page})
     return body.strip() + "\n"
+
+
+@cache
+def _exporter(language: str):
+    """The exporter of pages in one language: its templates are compiled once."""
+    from nbconvert import HTMLExporter  # half a second that no notebook needs
+
+    exporter = HTMLExporter(
+        template_name="page",
+        extra_template_basedirs=[str(_TEMPLATES)],
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    exporter.register_filter("prose", partial(markup.prose, language=language))
+    exporter.register_filter("cleaned", markup.cleaned)
+    exporter.register_filter("without_colours", markup.without_colours)
+    exporter.register_filter("last_words", last_words)
+    return exporter
 
 
 class _Pictures:
@@ -183,7 +188,7 @@ def index(
     notebooks = list(dict.fromkeys(entry["notebook"] for entry in entries))
     units = list(dict.fromkeys(entry["unit"] for entry in entries))
     found = {(entry["unit"], entry["notebook"]): entry for entry in entries}
-    names = {unit: plots.capitalised(text.label(unit, language)) for unit in units}
+    names = {unit: text.capitalised(text.label(unit, language)) for unit in units}
     names |= {entry["unit"]: entry["unit_name"] for entry in entries if entry.get("unit_name")}
     rows = []
     for unit in units:
@@ -218,8 +223,8 @@ def index(
         language=language,
         title=title,
         style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        unit=plots.capitalised(text.label("unit", language)),
-        notebooks=[plots.capitalised(text.label(notebook, language)) for notebook in notebooks],
+        unit=text.capitalised(text.label("unit", language)),
+        notebooks=[text.capitalised(text.label(notebook, language)) for notebook in notebooks],
         rows=rows,
         incomplete=bool(bad),
         sentences=sentences,

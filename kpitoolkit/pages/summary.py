@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
-from kpitoolkit import plots, text
+from kpitoolkit import text
 from kpitoolkit.pages.blocks import Html, fill
 from kpitoolkit.pages.kpis import relative
 
@@ -203,7 +203,7 @@ def unexplained(
         share = text.percent(row["value_cents"] / float(whole) if known else None, language, decimals=2)
         of_what = _("{share} of marketing cost") if of_cost else _("{share} of booked revenue")
         told = {
-            "check": plots.capitalised(text.label(row["check"], language)),
+            "check": text.capitalised(text.label(row["check"], language)),
             "value": text.money(row["value_cents"], currency, language),
             "threshold": text.money(row["threshold_cents"], currency, language),
             "share": of_what.format(share=share),
@@ -214,11 +214,11 @@ def unexplained(
             sentence = _("✗ {check}: {value} ({share}), over the threshold of {threshold}: blocks sign-off.")
         sentences.append(sentence.format(**told))
     if len(untested):
-        names = plots.capitalised("; ".join(text.label(check, language) for check in untested))
+        names = text.capitalised("; ".join(text.label(check, language) for check in untested))
         sentences.append(_("– {check}: not tested, for want of data.").format(check=names))
     outside = checks["check"].isin(_NONE_MAY_REMAIN)
     for row in checks[outside & ~checks["passed"].fillna(True).astype(bool)].to_dict("records"):
-        told = {"check": plots.capitalised(text.label(row["check"], language))}
+        told = {"check": text.capitalised(text.label(row["check"], language))}
         if row.get("value_unit") == "count":
             told["value"] = text.number(row["value_cents"], language)
         else:

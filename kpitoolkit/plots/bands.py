@@ -50,7 +50,7 @@ def bands(
     aside : sequence of str
         Names drawn in grey: they take no part in the comparison.
     value_format : str
-        See `figure_text`.
+        See `text.figure`.
     note : str, optional
         A sentence under the chart.
 
@@ -126,7 +126,7 @@ def against(
     reference : float, optional
         Where the dashed line stands, with `reference_label` over it.
     value_format : str
-        See `figure_text`.
+        See `text.figure`.
     note : str, optional
         A sentence under the chart.
 
@@ -164,7 +164,7 @@ def against(
                 ax.plot(said, y, "D", markersize=5, color=ORANGE, markerfacecolor="white", zorder=3)
         right = _figures(ax, centres, data[["v", "l", "h"]], value_format, language, currency)
         claimed = [
-            ax.annotate(canvas.figure_text(said, value_format, language, currency), (1, y), (0, 0), **_BESIDE)
+            ax.annotate(text.figure(said, value_format, language, currency), (1, y), (0, 0), **_BESIDE)
             for y, said in zip(centres, data["o"], strict=True)
             if not np.isnan(said)
         ]
@@ -193,7 +193,7 @@ def against(
 
 def _rows(labels: pd.Series, language: str) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Names as they are written, and the height and the middle of their rows: two lines take more room."""
-    names = [canvas.capitalised(canvas.wrapped(text.label(str(name), language))) for name in labels]
+    names = [text.capitalised(canvas.wrapped(text.label(str(name), language))) for name in labels]
     heights = np.array([1.5 if "\n" in name else 1.0 for name in names])
     return names, heights, np.cumsum(heights) - heights / 2
 
@@ -207,8 +207,8 @@ def _figures(ax: Axes, centres, data: pd.DataFrame, value_format: str, language:
     """Write figure and bounds right of the chart, aligned; return how far to the right they reach, in points."""
     decimals = value_format
     if value_format == "number":
-        decimals = f"number{max((canvas.decimals(v) for v in data.iloc[:, 0].dropna()), default=0)}"
-    write = [canvas.figure_text(v, decimals, language, currency) for v in data.iloc[:, 0]]
+        decimals = f"number{max((text.decimals(v) for v in data.iloc[:, 0].dropna()), default=0)}"
+    write = [text.figure(v, decimals, language, currency) for v in data.iloc[:, 0]]
     figures = [
         ax.annotate(written, (1, y), (8, 0), color=DARK, fontweight="bold", **_BESIDE)
         for written, y, known in zip(write, centres, data.iloc[:, 0].notna(), strict=True)
@@ -220,7 +220,7 @@ def _figures(ax: Axes, centres, data: pd.DataFrame, value_format: str, language:
     reach = right
     for y, (middle, low, high) in zip(centres, data.itertuples(index=False), strict=True):
         if not np.isnan(middle) and not np.isnan(low + high):
-            bounds = [canvas.figure_text(bound, decimals, language, currency) for bound in (low, high)]
+            bounds = [text.figure(bound, decimals, language, currency) for bound in (low, high)]
             drawn = ax.annotate(f"({bounds[0]} – {bounds[1]})", (1, y), (right + 4, 0), color=GREY, **_BESIDE)
             reach = max(reach, right + 4 + canvas.text_points(drawn))
     return reach

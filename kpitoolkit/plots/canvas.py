@@ -29,15 +29,6 @@ PALETTE = ("#1f6f8b", "#c1571a", "#6b8f3c", "#7a5195", "#b8902f", "#4a6fa5", "#8
 
 WIDTH_INCHES, DOTS_PER_INCH = 7.2, 192
 
-VALUE_UNITS = {
-    "money_per_unit": "money2",
-    "share": "percent",
-    "count": "number0",
-    "ratio": "number2",
-    "index": "number1",
-}
-"""How a KPI's figure is written, by its `value_unit`."""
-
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -99,17 +90,6 @@ def wrapped(name: object, characters: int = 34) -> str:
     return "\n".join(lines[:2]) + ("…" if len(lines) > 2 else "")
 
 
-def capitalised(words: str) -> str:
-    """Words as a heading or a total bears them, with a capital at the start: labels come without.
-
-    Examples
-    --------
-    >>> capitalised("paid orders"), capitalised("iROAS"), capitalised("t")
-    ('Paid orders', 'iROAS', 't')
-    """
-    return words if len(words) == 1 or words[1:2].isupper() else words[:1].upper() + words[1:]
-
-
 def ordered(values: pd.Series) -> list:
     """Distinct values in the order in which they first appear."""
     return list(pd.unique(values.dropna()))
@@ -169,90 +149,6 @@ def room_for_figures(ax: Axes, values: Sequence[float], figures: list[Text]) -> 
                 highest = max(highest, lowest + (written.xy[0] - lowest) / (1 - width))
     edge = 0.004 * (high - low)
     ax.set_xlim(lowest - edge, highest + edge * any(left))
-
-
-def figure_text(value, value_format: str, language: str, currency: str = "EUR", signed: bool = False) -> str:
-    """Write a value as readers of a language do.
-
-    Parameters
-    ----------
-    value : number, string or date
-        Missing values are written `no figure`.
-    value_format : str
-        `number` (as many decimals as its size asks for), `percent` (of a share; one decimal), `money` (of cents;
-        none), or these with their decimals (`number2`); `money_short` (a million and more in short), `probability`
-        (never none or one: `< 0.01`, `> 0.99`); `label` (of a key), `text`, `date`, `quarter`;
-        or a KPI's `value_unit`: `money` and `money_per_unit` (of cents), `share`, `count`, `ratio`, `index`; or
-        `points`, the difference of two shares. A `+` in front of any of these writes the sign of what is positive.
-    language : {"en", "it"}
-    currency : str
-        ISO code, for `money`.
-    signed : bool
-        Write + before a positive figure.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        Where the format is none of these.
-
-    Examples
-    --------
-    >>> figure_text(1234.5, "number2", "it")
-    '1.234,50'
-    >>> figure_text(0.0412, "percent", "en", signed=True)
-    '+4.1%'
-    >>> figure_text(-0.019, "+points", "it")
-    '−1,9 punti'
-    >>> figure_text(18_358_900_000, "money_short", "en", "USD"), figure_text(0.0004, "probability", "it")
-    ('$183.59M', '< 0,01')
-    """
-    if text.is_missing(value):
-        return text.no_figure(language)
-    signed, value_format = signed or value_format.startswith("+"), value_format.removeprefix("+")
-    value_format = VALUE_UNITS.get(value_format, value_format)
-    plain = {
-        "label": lambda: text.label(str(value), language),
-        "text": lambda: str(value),
-        "date": lambda: text.date(value, language),
-        "quarter": lambda: text.quarter(str(value), language),
-    }
-    if value_format in plain:
-        return plain[value_format]()
-    kind = value_format.rstrip("0123456789")
-    digits = value_format[len(kind) :]
-    if kind == "number":
-        return text.number(value, language, int(digits) if digits else decimals(value), signed)
-    if kind == "percent":
-        return text.percent(value, language, int(digits) if digits else 1, signed)
-    if kind == "points":
-        moved = text.number(float(value) * 100, language, int(digits) if digits else 1, signed)
-        return text.translator(language)("{points} points").format(points=moved)
-    if kind == "probability":
-        return _probability(float(value), language)
-    if kind == "money_short":
-        return text.compact_money(value, currency, language, int(digits) if digits else 2, signed)
-    if kind == "money":
-        return text.money(value, currency, language, int(digits) if digits else 0, signed)
-    raise ValueError(f"value_format {value_format!r} is not one of number, percent, money, label, text, date, quarter.")
-
-
-def _probability(share: float, language: str) -> str:
-    """A probability with two decimals; what draws or models give is never certain."""
-    if share < 0.01:
-        return f"< {text.number(0.01, language, 2)}"
-    return f"> {text.number(0.99, language, 2)}" if share > 0.99 else text.number(share, language, 2)
-
-
-def decimals(value) -> int:
-    """Decimals that a figure's size asks for: whole numbers and hundreds none, 3.6 one, 0.36 two."""
-    size = abs(float(value))
-    if float(value).is_integer() or size >= 100:
-        return 0
-    return 1 if size >= 1 else 2 if size >= 0.01 else 4
 
 
 def scale(largest: float, language: str, unit: str) -> tuple[float, int, str]:

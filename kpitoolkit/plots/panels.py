@@ -49,7 +49,7 @@ def panels(
     points : DataFrame, optional
         Rows with `x`, `value` and `group`, drawn as dots: where one stands today; `points_label` says what they are.
     value_format : str
-        Of both axes; see `figure_text`.
+        Of both axes; see `text.figure`.
     heading : str
         What the axes measure, in words; the unit is written behind it.
 
@@ -94,7 +94,7 @@ def panels(
                 panel.plot(canvas.floats(spot[x]), canvas.floats(spot[value]), "o", **look)
             panel.set_xlim(own[x].min(), own[x].max())
             panel.set_ylim(0, top)
-            shown = canvas.capitalised(canvas.wrapped(text.label(str(name), language), 26))
+            shown = text.capitalised(canvas.wrapped(text.label(str(name), language), 26))
             panel.set_title(shown, loc="left", fontsize=8.5, color=DARK, pad=3)
             unit = canvas.write_ticks(panel.yaxis, top, value_format, language, currency)
             canvas.write_ticks(panel.xaxis, top, value_format, language, currency)

@@ -71,7 +71,7 @@ def waterfall(
     total = (drawn["kind"] == "total").to_numpy()
     starts, ends = _levels(amounts, total)
     names = [canvas.wrapped(text.label(step, language)) for step in drawn["step"]]
-    names = [canvas.capitalised(name) if is_total else name for name, is_total in zip(names, total, strict=True)]
+    names = [text.capitalised(name) if is_total else name for name, is_total in zip(names, total, strict=True)]
     heights = np.array([1.45 if "\n" in name else 1.0 for name in names])
     centres = np.cumsum(heights) - heights / 2
     with canvas.style():
@@ -158,19 +158,19 @@ def intervals(
         Columns of two bounds drawn light behind each interval (what was believed before, a wider range), with
         `behind_label`, their words; where they reach out of the chart, an arrow head says so.
     value_format : str
-        See `figure_text`.
+        See `text.figure`.
 
     Returns
     -------
     Axes
     """
-    names = [canvas.capitalised(canvas.wrapped(text.label(str(name), language))) for name in frame[label]]
+    names = [text.capitalised(canvas.wrapped(text.label(str(name), language))) for name in frame[label]]
     data = pd.DataFrame({key: canvas.floats(frame[column]) for key, column in [("v", value), ("l", low), ("h", high)]})
     with canvas.style():
         pitch = 0.31 if any("\n" in name for name in names) else 0.22  # two lines take more room
         ax = canvas.axes(ax, pitch * max(1, len(frame)) + (0.82 if behind else 0.65))
         beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center_baseline"}
-        written = [canvas.figure_text(v, value_format, language, currency) for v in data["v"]]
+        written = [text.figure(v, value_format, language, currency) for v in data["v"]]
         figures = [
             ax.annotate(w, (1, row), (8, 0), color=DARK, fontweight="bold", **beside)
             for row, w in enumerate(written)
@@ -185,7 +185,7 @@ def intervals(
             colour = _TONES.get(judged, DARK)
             if known:
                 ax.plot([lowest, highest], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=2)
-                bounds = [canvas.figure_text(bound, value_format, language, currency) for bound in (lowest, highest)]
+                bounds = [text.figure(bound, value_format, language, currency) for bound in (lowest, highest)]
                 ax.annotate(f"({bounds[0]} – {bounds[1]})", (1, row), (right + 4, 0), color=GREY, **beside)
             if np.isnan(middle):
                 ax.annotate(written[row], (1, row), (8, 0), color=GREY, **beside)
@@ -264,14 +264,14 @@ def bars(
     frame : DataFrame
         Tidy: one row a bar; columns `label` (a key or a name), `value`, optionally `group`, `low` and `high`.
     value_format : str
-        See `figure_text`.
+        See `text.figure`.
 
     Returns
     -------
     Axes
     """
     rows, groups = canvas.ordered(frame[label]), canvas.ordered(frame[group]) if group else [None]
-    names = [canvas.capitalised(canvas.wrapped(text.label(str(name), language))) for name in rows]
+    names = [text.capitalised(canvas.wrapped(text.label(str(name), language))) for name in rows]
     data = pd.DataFrame({"row": frame[label], "value": canvas.floats(frame[value])})
     data["group"] = frame[group] if group else None
     for key, column in (("low", low), ("high", high)):
@@ -293,7 +293,7 @@ def bars(
                 ax.plot([line.low, line.high], [y, y], color=DARK, linewidth=1.1, solid_capstyle="butt", zorder=4)
             ends = [end for end in (0.0, line.value, line.low, line.high) if not np.isnan(end)]
             extremes += [min(ends), max(ends)]
-            written = canvas.figure_text(line.value, value_format, language, currency)
+            written = text.figure(line.value, value_format, language, currency)
             beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center_baseline", "color": INK}
             figures.append(ax.annotate(written, (max(ends), y), fontsize=8.5 if len(groups) < 3 else 7, **beside))
         room = canvas.names_on_the_left(ax, range(len(rows)), names)

@@ -45,7 +45,7 @@ def lines(
     points : DataFrame, optional
         Rows with the same columns, drawn as dots in their group's colour (today's spend on its curve).
     value_format, x_format : str
-        See `figure_text`.
+        See `text.figure`.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def areas(
     total : str, optional
         Group that is drawn as the line (the actual figure), not stacked. Default: the sum of the groups.
     value_format : str
-        See `figure_text`.
+        See `text.figure`.
 
     Returns
     -------

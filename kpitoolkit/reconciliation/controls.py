@@ -94,7 +94,7 @@ class Controls:
             said.append(sentence.format(tables=_names(agreed["table"], language)))
         for row in self.table[(self.table["status"] == "differs").to_numpy(dtype=bool)].to_dict("records"):
             words = {
-                "table": plots.capitalised(text.label(row["table"], language)),
+                "table": text.capitalised(text.label(row["table"], language)),
                 "owner": row["owner"],
                 "read": text.number(row["rows_read"], language),
                 "stated": text.number(row["rows_stated"], language),

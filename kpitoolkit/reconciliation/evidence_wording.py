@@ -155,7 +155,7 @@ def _driver(result, row, language: str) -> str:
 def _difference(amount, unit: str, language: str, currency: str, signed: bool = False) -> str:
     """How much a KPI moves, in its own unit: shares in points."""
     if unit == "share":
-        return plots.figure_text(amount, "points2", language, signed=signed)
+        return text.figure(amount, "points2", language, signed=signed)
     return written(amount, unit, language, currency, signed)
 
 

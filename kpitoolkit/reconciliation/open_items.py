@@ -128,7 +128,7 @@ class OpenItems:
             "{bridge}: {n} item of {amount} is open beside {left} unexplained. It reduces nothing.",
             "{bridge}: {n} items of {amount} together are open beside {left} unexplained. They reduce nothing.",
             len(items),
-            bridge=plots.capitalised(text.label(f"{bridge}_bridge", language)),
+            bridge=text.capitalised(text.label(f"{bridge}_bridge", language)),
             amount=amount,
             left=left,
         )

@@ -91,7 +91,7 @@ class Promises:
         return said
 
     def _name(self, key: str, language: str) -> str:
-        return plots.capitalised(self.names.get(key, {}).get(language) or text.label(key, language))
+        return text.capitalised(self.names.get(key, {}).get(language) or text.label(key, language))
 
     def _count(self, rows: pd.DataFrame, language: str) -> str:
         _ = text.translator(language)
@@ -128,7 +128,7 @@ class Promises:
 
     def _change(self, amount: float, unit: str, language: str) -> str:
         if unit == "share":
-            return plots.figure_text(amount, "+points", language)
+            return text.figure(amount, "+points", language)
         return written(amount, unit, language, self.currency, signed=True)
 
     def _untold(self, rows: pd.DataFrame, language: str) -> list[str]:

@@ -33,7 +33,7 @@ def named(family: str, definition: str, language: str) -> str:
 
 def subject_of(subject: str, language: str) -> str:
     """The reader's word for a KPI or a channel."""
-    return plots.capitalised(text.label(subject, language))
+    return text.capitalised(text.label(subject, language))
 
 
 def verdict_of(verdict: str, language: str) -> str:

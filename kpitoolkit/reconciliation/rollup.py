@@ -66,7 +66,7 @@ class RollUp:
                 )
                 for name in ("computed", "booked", "unexplained")
             }
-            said.append(sentence.format(measure=plots.capitalised(text.label(row["measure"], language)), **amounts))
+            said.append(sentence.format(measure=text.capitalised(text.label(row["measure"], language)), **amounts))
         if not said:
             said.append(_("The group states no figures of its own to compare with."))
         return said + self._intercompany(language)

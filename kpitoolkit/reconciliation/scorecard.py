@@ -201,7 +201,7 @@ def _interval(low, high, value_unit: str, language: str, currency: str) -> str:
     """The interval as it is written; a dash where there is none."""
     if measures.is_missing(low) or measures.is_missing(high):
         return "–"
-    ends = [plots.figure_text(end, bridges.FORMATS[value_unit], language, currency) for end in (low, high)]
+    ends = [text.figure(end, bridges.FORMATS[value_unit], language, currency) for end in (low, high)]
     return text.translator(language)("{low} to {high}").format(low=ends[0], high=ends[1])
 
 

@@ -67,7 +67,7 @@ class AcrossUnits:
             sentence = _("{channel}: over {units} units a mean return of {iroas} per unit of spend ({low} to {high}).")
             words = {name: text.number(getattr(row, name), language, 2) for name in ("iroas", "low", "high")}
             words["units"] = text.number(row.units, language)
-            named = plots.capitalised(text.label(row.channel, language))
+            named = text.capitalised(text.label(row.channel, language))
             said.append(sentence.format(channel=named, **words))
             if row.q_p_value < DISAGREE:
                 sentence = _(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kpitoolkit import plots, text
+from kpitoolkit import text
 from kpitoolkit.modelling import LOSES
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _words(row, result: "Triangulation", language: str) -> dict[str, str]:
     figures |= {"low": row.low, "high": row.high, "break_even": result.break_even}
     words = {name: text.number(value, language, 2) for name, value in figures.items()}
     words |= {"basis": text.label(row.source, language), "factor": text.percent(row.calibration, language, 0)}
-    words["channel"] = plots.capitalised(text.label(row.channel, language))
+    words["channel"] = text.capitalised(text.label(row.channel, language))
     words["verdict"] = text.label(row.verdict_reason or row.verdict, language)
     return words
 
@@ -150,12 +150,12 @@ def _conflicts(result: "Triangulation", language: str) -> list[str]:
             "answers. Find out which one is wrong before using it."
         )
         q, p = text.number(row.q, language, 2), text.number(row.q_p_value, language, 3)
-        said.append(sentence.format(channel=plots.capitalised(text.label(row.channel, language)), q=q, p=p))
+        said.append(sentence.format(channel=text.capitalised(text.label(row.channel, language)), q=q, p=p))
     apart = result.tests[(result.tests["use"] != "pooled") & (result.tests["distance"].abs() > FAR_APART)]
     for test in apart.itertuples():
         sentence = _("{channel}: the experiment lies {distance} standard deviations from the model.")
         distance = text.number(abs(test.distance), language, 1)
-        said.append(sentence.format(channel=plots.capitalised(text.label(test.channel, language)), distance=distance))
+        said.append(sentence.format(channel=text.capitalised(text.label(test.channel, language)), distance=distance))
     return said
 
 
@@ -195,5 +195,5 @@ def _sums(result: "Triangulation", language: str) -> list[str]:
     for row in failed.itertuples():
         sentence = _("{check} does not hold: {amount} apart.")
         amount = text.money(row.value_cents, result.currency, language, 2, signed=True)
-        said.append(sentence.format(check=plots.capitalised(text.label(row.check, language)), amount=amount))
+        said.append(sentence.format(check=text.capitalised(text.label(row.check, language)), amount=amount))
     return said

@@ -61,7 +61,7 @@ class Sensitivity:
             if self.sampled
             else _("{channel}: modelled revenue per unit of spend under other priors (draft)")
         )
-        title = words.format(channel=plots.capitalised(text.label(channel, language)))
+        title = words.format(channel=text.capitalised(text.label(channel, language)))
         rows = self.table[self.table["channel"] == channel]
         if not len(rows):
             return charts.blank(ax, title, language)

@@ -35,7 +35,7 @@ for analysis in ANALYSES:
     BELOW[analysis] = DATA | {"plots", "pages"}
 BELOW["workbench"] = DATA | {"plots", "pages"} | ANALYSES
 BELOW["batch"] = DATA | {"plots", "pages"}
-BELOW["preload"] = DATA | {"plots", "pages"} | ANALYSES
+BELOW["preload"] = DATA | {"plots", "pages", "batch"} | ANALYSES
 BELOW["cli"] = DATA | {"plots", "pages", "batch"} | ANALYSES
 
 

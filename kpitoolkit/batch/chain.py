@@ -88,6 +88,10 @@ class Batch:
         """Tell whether a notebook of a unit was asked for."""
         return unit in self.wanted_units and notebook.name in self.wanted_notebooks
 
+    def imported(self) -> set[str]:
+        """The modules that the notebooks import which were asked for."""
+        return {name for wanted in self.wanted_notebooks for name in self.notebooks[wanted].imports}
+
     def shelf(self, unit: str) -> Path:
         """Where the results of this run's inputs are read: a unit's own, or those of all units for the group."""
         return self.work / "results" if unit == GROUP_UNIT else self.work / "results" / unit
@@ -155,6 +159,7 @@ def run_unit(
             continue
         if faults is None:
             with _ALONE:
+                load(batch.imported(), batch.kernels)
                 faults = [] if unit == GROUP_UNIT else check_unit(batch.case, batch.stated(unit), batch.home.parent)
         if faults:
             finish(replace(job, status="refused", message=Redactor().text("\n".join(faults))))
@@ -247,8 +252,6 @@ def _make(batch: Batch, notebook: Notebook, job: Entry, stopped: Callable[[], bo
     noted, before = batch.work / "published", batch.before.get(job.place)
     watched = guards.Watched(batch.home, noted)
     try:
-        with _ALONE:
-            load()
         places = (notebook.path, rendered[0], values, lasting, batch.home.parent)
         done = replace(done, kernel=_attempt(batch, places, made, done.attempts, stopped) or "")
         done = replace(done, seconds=round(time.monotonic() - began, 1), finished=_now())

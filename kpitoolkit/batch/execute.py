@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from kpitoolkit.batch import guards
@@ -13,13 +14,42 @@ _START_SECONDS = 120
 _MARKER = "papermill-error-cell-tag"
 
 
-def load():
-    """Import what runs notebooks: a second that a run in which nothing changed does not need."""
-    import papermill
+def load(imported: Iterable[str] = (), start: str = "cold"):
+    """Import what runs notebooks: a second that a run in which nothing changed does not need.
 
-    from kpitoolkit.batch import client, kernels
+    Parameters
+    ----------
+    imported : iterable of str
+        Modules that the notebooks to come import: the server of warm kernels loads them in the meantime.
+    start : {"warm", "cold"}
+        How their kernels are to be started.
+    """
+    from kpitoolkit.batch import kernels
+
+    if start == "warm":
+        kernels.prepare(imported)
+    with _without("rfc3987_syntax"):
+        import papermill
+
+    from kpitoolkit.batch import client
 
     return papermill, kernels, client
+
+
+@contextlib.contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Import something as if an optional module were not installed.
+
+    jsonschema takes along a grammar of internet addresses, 1.4 CPU-seconds, that no notebook is tested against.
+    """
+    absent = module not in sys.modules
+    if absent:
+        sys.modules[module] = None
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[module]
 
 
 def execute(

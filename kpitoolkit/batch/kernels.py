@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -84,8 +85,7 @@ class BatchKernelManager(AsyncKernelManager):
             stated |= {"TMPDIR": str(temporary), guards.VARIABLE: json.dumps([str(self._folder), *self.writable])}
             self.kernel_spec.argv[1:3] = ["-m", guards.__name__]
         kwargs["extra_arguments"] = [*kwargs.get("extra_arguments", ()), "--IPKernelApp.log_level=CRITICAL"]
-        known = KernelProvisionerFactory.instance().get_provisioner_entries()
-        if self.start == "warm" and warm.NAME in known:  # absent where the toolkit was only copied, not installed
+        if self.start == "warm" and _provided():
             self.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": warm.NAME}
         await super().start_kernel(**kwargs)
         type(self).started = getattr(self.provisioner, "started", "cold")
@@ -97,6 +97,17 @@ class BatchKernelManager(AsyncKernelManager):
             shutil.rmtree(self._folder, ignore_errors=True)
             if self._held is not None:
                 self._held.close()
+
+
+def prepare(imported: Iterable[str]) -> None:
+    """Start the server of warm kernels, where there is to be one, for notebooks that import these modules."""
+    if _provided():
+        warm.prepare(imported)
+
+
+def _provided() -> bool:
+    """Tell whether kernels can be asked for by the provisioner's name: not where the toolkit was only copied."""
+    return warm.NAME in KernelProvisionerFactory.instance().get_provisioner_entries()
 
 
 @functools.cache

@@ -17,7 +17,7 @@ SCOPES = ("unit", "group", "interactive")
 
 @dataclass(frozen=True, eq=False)
 class Notebook:
-    """One notebook: where it is, the tables it needs, its place in the order, and the names of its parameters."""
+    """One notebook: where it is, what tables it needs, its place in the order, its parameters, what it imports."""
 
     name: str
     path: Path
@@ -25,6 +25,7 @@ class Notebook:
     order: int
     scope: str
     parameters: tuple[str, ...]
+    imports: tuple[str, ...] = ()
 
     def made(self, declared: Collection[str]) -> bool:
         """Tell whether one of the alternatives is declared in full.
@@ -77,7 +78,8 @@ def _read(path: Path) -> Notebook:
             'or "interactive"}'
         )
     needs = tuple(tuple(option) for option in said["needs"])
-    return Notebook(path.stem, path, needs, int(said["order"]), said["scope"], parameter_names(content))
+    order, scope = int(said["order"]), said["scope"]
+    return Notebook(path.stem, path, needs, order, scope, parameter_names(content), imports(content))
 
 
 def parameter_names(content: dict) -> tuple[str, ...]:
@@ -101,3 +103,27 @@ def parameter_names(content: dict) -> tuple[str, ...]:
             targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
             names += [target.id for target in targets if isinstance(target, ast.Name)]
     return tuple(dict.fromkeys(names))
+
+
+def imports(content: dict) -> tuple[str, ...]:
+    """Return the modules that a notebook's cells import, as far as they are Python: names from modules, too.
+
+    Examples
+    --------
+    >>> source = "%matplotlib inline\\nimport numpy as np\\nfrom kpitoolkit import tables"
+    >>> imports({"cells": [{"cell_type": "code", "source": source}]})
+    ('numpy', 'kpitoolkit', 'kpitoolkit.tables')
+    """
+    found: list[str] = []
+    for cell in content.get("cells", []):
+        lines = "".join(cell["source"]).splitlines() if cell.get("cell_type") == "code" else []
+        try:
+            statements = ast.walk(ast.parse("\n".join(line for line in lines if line[:1] not in "%!")))
+        except (SyntaxError, ValueError):
+            continue
+        for statement in statements:
+            if isinstance(statement, ast.Import):
+                found += [alias.name for alias in statement.names]
+            elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+                found += [statement.module, *(f"{statement.module}.{alias.name}" for alias in statement.names)]
+    return tuple(dict.fromkeys(found))

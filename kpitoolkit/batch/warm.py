@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing import connection, context, forkserver, popen_fork, process, reduction, resource_tracker, util
 from pathlib import Path
 
@@ -57,15 +57,31 @@ class Server(forkserver.ForkServer):
         super().__init__()
         self._preloaded, self._stamp = preloaded, 0
         self._process: subprocess.Popen | None = None
+        self._imported: frozenset[str] | None = None
 
     def ensure_running(self):
+        """Start the server, where none runs that would do; it loads by itself, and its first kernel waits for that."""
         with self._lock:
             resource_tracker.ensure_running()
             if self._forkserver_pid is not None and (self._process.poll() is not None or self._stamp != _newest()):
-                os.close(self._forkserver_alive_fd)  # a server that still runs ends once its kernels have
-                self._forkserver_pid = None
+                self._leave()
             if self._forkserver_pid is None:
                 self._start()
+
+    def prepare(self, imported: Iterable[str]) -> None:
+        """Start a server that loads what notebooks import, where none runs that has it."""
+        with self._lock:
+            asked = frozenset(imported)
+            if self._forkserver_pid is None:
+                self._imported = asked
+            elif self._imported is not None and not asked <= self._imported:
+                self._leave()
+                self._imported |= asked
+        self.ensure_running()
+
+    def _leave(self):
+        os.close(self._forkserver_alive_fd)  # a server that still runs ends once its kernels have
+        self._forkserver_pid = None
 
     def wait_for_end(self, seconds: float = 2.0) -> None:
         """Wait for a server that seems to have ended, so that the next kernel starts another."""
@@ -82,9 +98,10 @@ class Server(forkserver.ForkServer):
             listener.listen()
             alive, held = os.pipe()
             passed = listener.fileno(), alive
-            command = f"import {self._preloaded} as held; held.load({alive}); "
+            imported = None if self._imported is None else sorted(self._imported)
+            command = f"import {self._preloaded} as held; held.load({alive}, {imported!r}); "
             command += f"from multiprocessing.forkserver import main; main({passed[0]}, {passed[1]}, [])"
-            told = {**os.environ, **SERVED}
+            told = {**os.environ, **SERVED, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # else it warns of itself
             try:
                 self._process = subprocess.Popen(
                     [sys.executable, "-c", command], pass_fds=passed, env=told, start_new_session=True
@@ -103,6 +120,20 @@ def _newest() -> int:
 
 
 _server = Server()
+
+
+def prepare(imported: Iterable[str]) -> None:
+    """Start this process's server, so that it loads while this process does something else.
+
+    Parameters
+    ----------
+    imported : iterable of str
+        Modules that the notebooks to come import. Without this call, the first kernel starts a server of all that is
+        known.
+    """
+    if available():
+        with contextlib.suppress(OSError):  # the first kernel tries again, and says so
+            _server.prepare(imported)
 
 
 class _Popen(popen_fork.Popen):

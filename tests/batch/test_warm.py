@@ -12,9 +12,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kpitoolkit.batch import kernels, warm
+from kpitoolkit.batch import kernels, plan, warm
 from kpitoolkit.batch.execute import execute
 
+ROOT = Path(__file__).parents[2]
 CELLS = (
     "import numpy as np, pandas as pd\nimport matplotlib.pyplot as plt\nimport seaborn, statsmodels.api as sm",
     "{'a', 'b', 'cc', 'ddd'}, hash('kpi'), np.random.default_rng(7).normal(size=3)",
@@ -154,6 +155,35 @@ def test_a_server_that_is_still_loading_ends_with_whoever_started_it():
     call = "from kpitoolkit.batch import warm; warm._server.ensure_running(); print(warm._server._forkserver_pid)"
     asked = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
     assert gone([int(asked.stdout)], 2.0)
+
+
+def test_the_server_holds_what_the_notebooks_import_and_is_replaced_where_more_is_asked_for(monkeypatch):
+    monkeypatch.setattr(warm, "_server", warm.Server())
+    code = "import os, sys\nprint(os.getppid(), 'seaborn' in sys.modules, 'nutpie' in sys.modules)"
+    warm.prepare(["pandas", "json"])
+    first = ask(code)[0].split()
+    warm.prepare(["pandas"])
+    again = ask(code)[0].split()
+    warm.prepare(["seaborn", "no.such.module"])
+    more = ask(code)[0].split()
+    assert first == again
+    assert first[1:] == ["False", "False"]
+    assert more[0] != first[0]
+    assert more[1:] == ["True", "False"]
+    assert gone([int(first[0])])
+
+
+def test_what_notebooks_import_is_known_to_the_server_once_it_is_loaded():
+    """A notebook's kernel finds all that it imports already there."""
+    asked = {
+        name
+        for one in plan.read_notebooks(ROOT / "notebooks").values()
+        if one.scope != "interactive"
+        for name in one.imports
+    }
+    code = f"from importlib.util import find_spec\nimport sys\nasked = {sorted(asked)}\n"
+    code += "print([name for name in asked if name not in sys.modules and find_spec(name)])"
+    assert ask(code)[0] == "[]\n"
 
 
 def test_a_server_that_was_killed_is_started_again():

@@ -173,14 +173,15 @@ def test_the_server_holds_what_the_notebooks_import_and_is_replaced_where_more_i
     assert gone([int(first[0])])
 
 
-def test_what_notebooks_import_is_known_to_the_server_once_it_is_loaded():
-    """A notebook's kernel finds all that it imports already there."""
+def test_a_kernel_of_ours_finds_all_that_its_notebook_imports_already_there(monkeypatch):
+    monkeypatch.setattr(warm, "_server", warm.Server())
     asked = {
         name
         for one in plan.read_notebooks(ROOT / "notebooks").values()
         if one.scope != "interactive"
         for name in one.imports
     }
+    warm.prepare(asked)
     code = f"from importlib.util import find_spec\nimport sys\nasked = {sorted(asked)}\n"
     code += "print([name for name in asked if name not in sys.modules and find_spec(name)])"
     assert ask(code)[0] == "[]\n"

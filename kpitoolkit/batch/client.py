@@ -305,16 +305,23 @@ def _beginning(outputs: list) -> list:
 class _Engine(NBClientEngine):
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, watch, redactor, kernel_manager_class, start_timeout, **_):
-        """Run the notebook of papermill's manager."""
-        return _WatchedNotebook(
-            nb_man,
-            watch,
-            redactor,
-            kernel_name=kernel_name,
-            kernel_manager_class=kernel_manager_class,
-            startup_timeout=start_timeout,
-            log=logger,
-        ).execute()
+        """Run the notebook of papermill's manager, which writes it once, at its end, however it ends.
+
+        It would write all of it before and after every cell, for nobody: the run's own folder is only read afterwards.
+        """
+        save, nb_man.save = nb_man.save, lambda **_: None
+        try:
+            return _WatchedNotebook(
+                nb_man,
+                watch,
+                redactor,
+                kernel_name=kernel_name,
+                kernel_manager_class=kernel_manager_class,
+                startup_timeout=start_timeout,
+                log=logger,
+            ).execute()
+        finally:
+            nb_man.save = save
 
 
 papermill_engines.register(ENGINE, _Engine)

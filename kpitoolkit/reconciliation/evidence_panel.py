@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import signal, stats
+from scipy import stats
 
 SEASON_PAIRS = 3  # sines and cosines of a year of weeks
 WEEKS_A_YEAR = 365.25 / 7
@@ -195,10 +195,10 @@ def fit(panel: Panel, lags: Sequence[int], beside: Sequence[int] = (), back: Fit
     inverse = np.linalg.inv(regressors.T @ regressors)
     plain = inverse @ (regressors.T @ response)
     found = plain
+    lagged = _lagged(basis, row_period, unit_of_row, company.shape, min(count, FADING))
     for _ in range(STEPS):
         rest = response - regressors @ found
-        carried = _responses(found, own_lags, lags, back, count)
-        bias = _bias(carried, basis, row_period, unit_of_row, company.shape)
+        bias = -np.array(_responses(found, own_lags, lags, back, count)) @ lagged
         found = plain - inverse @ bias * (rest @ rest / freedom)
     rest = response - regressors @ found
     classical = inverse * (rest @ rest / freedom)
@@ -258,11 +258,15 @@ def _responses(found: np.ndarray, own_lags: int, lags: Sequence[int], back: Fit 
     return into + [np.r_[np.zeros(max(lag, 0)), marketing][:length] * (lag >= 0) for lag in lags]
 
 
-def _bias(carried: list[np.ndarray], basis, row_period, unit_of_row, shape) -> np.ndarray:
-    """``tr(M C_j)`` of each regressor; M = I - QQ', and C_j has no diagonal, so that only Q counts."""
+def _lagged(basis, row_period, unit_of_row, shape, length: int) -> np.ndarray:
+    """Sums of the products of a basis' rows with those of the same unit so many periods earlier, 0 to ``length - 1``.
+
+    With C_j what an error becomes in a regressor after so many periods, ``tr(M C_j)`` is minus the product of the two:
+    M = I - QQ', and C_j has no diagonal, so that only Q counts.
+    """
     grid = np.zeros((*shape, basis.shape[1]))
     grid[row_period, unit_of_row] = basis
-    return np.array([-(grid * signal.lfilter(c, [1.0], grid, axis=0)).sum() if c.any() else 0.0 for c in carried])
+    return np.array([(grid[lag:] * grid[: len(grid) - lag]).sum() for lag in range(length)])
 
 
 def _long_run(scores: np.ndarray, periods: int) -> np.ndarray:

@@ -6,6 +6,7 @@ connection or an open file behind: a test counts them. Imported by that server a
 """
 
 import atexit
+import contextlib
 import gc
 import itertools
 import os
@@ -21,17 +22,18 @@ ALWAYS += ("numpy.random",)
 _DRAWING = ("matplotlib.pyplot", "matplotlib.backends.backend_agg", "PIL.BmpImagePlugin", "PIL.GifImagePlugin")
 _DRAWING += ("PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin")
 _TABLES = ("pandas", "pyarrow.pandas_compat", "pandas.io.formats.html", "pandas.io.formats.string")
+_CHECKS = ("pandera.backends.pandas.builtin_checks", "openpyxl", "pyarrow.parquet", "pyarrow.dataset")
 KNOWN = {
     "pandas": _TABLES,
     "matplotlib": _DRAWING,
     "seaborn": ("seaborn", *_DRAWING),
     "statsmodels": ("statsmodels.api", "statsmodels.formula.api"),
     "duckdb": ("duckdb",),
-    "kpitoolkit": ("kpitoolkit.tables", "kpitoolkit.parameters", "pyarrow.parquet", *_TABLES),
+    "kpitoolkit": ("kpitoolkit.tables", "kpitoolkit.parameters", *_CHECKS, *_TABLES),
     "kpitoolkit.plots": ("kpitoolkit.plots", *_DRAWING),
     "kpitoolkit.pages": ("kpitoolkit.pages.kpis", "kpitoolkit.pages.modelled", "kpitoolkit.pages.summary", *_DRAWING),
     "kpitoolkit.attribution": ("kpitoolkit.attribution", "duckdb", "ibis.backends.duckdb"),
-    "kpitoolkit.regression": ("kpitoolkit.regression", "numba", "arviz", "nutpie", "statsmodels.formula.api"),
+    "kpitoolkit.regression": ("kpitoolkit.regression", "numba", "arviz", "nutpie", "dask.array"),
     "kpitoolkit.reconciliation": ("kpitoolkit.reconciliation.*", "statsmodels.api"),
 }
 """What a notebook may import, and what is loaded where one does: `.*` stands for all modules of a package."""
@@ -56,7 +58,8 @@ def load(alive: int, imported: Iterable[str] | None = None) -> None:
     PATH[:] = [place for place in sys.path if place]
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # Arrow's allocator starts a thread when loaded
     for name in modules(imported):
-        import_module(name)
+        with contextlib.suppress(ModuleNotFoundError):  # an optional one: the kernel does without it, too
+            import_module(name)
     if "duckdb" in sys.modules:
         sys.modules["duckdb"].close()  # its default connection, which has a thread; made anew at first use
     gc.collect()

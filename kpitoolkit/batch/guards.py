@@ -25,7 +25,7 @@ VARIABLE = "KPITOOLKIT_WRITABLE"
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm")
 # linux/landlock.h; the numbers are the same on every architecture
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_ASK_VERSION, _PATH_BENEATH, _NO_NEW_PRIVILEGES = 1, 1, 38
+_ASK_VERSION, _PATH_BENEATH, _NO_NEW_PRIVILEGES, _BE_SUBREAPER = 1, 1, 38, 36
 _WRITE_FILE, _REFER, _TRUNCATE = 1 << 1, 1 << 13, 1 << 14
 _REMOVE_AND_MAKE = sum(1 << bit for bit in range(4, 13))
 _OTHERS_SOCKETS_AND_PROCESSES = 0b11
@@ -199,11 +199,31 @@ def _stamps(home: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
+def adopt() -> None:
+    """Become the parent of what this process's descendants leave behind (Linux): so they stay its descendants."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_BE_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_all() -> None:
+    """End this process with all that it has started, in its session or out of it."""
+    import psutil
+
+    for _ in range(5):  # until nothing is left that could start more
+        found = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+        for one in found:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        if not found:
+            break
+    os.killpg(0, signal.SIGKILL)
+
+
 def _end_with(parent: int) -> None:
     """Wait until the process that started this kernel has ended, then end with all that the kernel has started."""
     while os.getppid() == parent:
         time.sleep(1)
-    os.killpg(0, signal.SIGKILL)
+    end_all()
 
 
 if __name__ == "__main__":
@@ -211,6 +231,7 @@ if __name__ == "__main__":
 
     confine()
     if os.getpgrp() == os.getpid():  # else others would be ended too
+        adopt()
         os.environ.pop("JPY_PARENT_PID", None)  # ipykernel's own look-out ends the kernel alone
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)

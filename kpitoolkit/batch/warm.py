@@ -247,6 +247,7 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
     os.environ.update(environment)
     guards.confine()  # before there is a thread
     os.setsid()
+    guards.adopt()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.chdir(folder)
     sys.path[:] = sys.modules[PRELOADED].PATH
@@ -261,4 +262,4 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
 def _end_with_parent() -> None:
     """Wait until the process that asked for this kernel has ended, then end with all that the kernel has started."""
     process.parent_process().join()
-    os.killpg(0, signal.SIGKILL)
+    guards.end_all()

@@ -121,11 +121,15 @@ def test_a_kernel_can_use_duckdb_and_start_processes():
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "terminate"])
 def test_no_kernel_and_no_server_outlives_whoever_started_them(tmp_path, end):
-    """A kernel in the middle of work, its own child process included."""
+    """A kernel in the middle of work, its own child process included, and one that left its session."""
     asked = notebook(
         tmp_path,
-        ["import os, subprocess, time, pathlib\nchild = subprocess.Popen(['sleep', '600'])\n"
-         f"pathlib.Path({str(tmp_path / 'pids')!r}).write_text(f'{{os.getpid()}} {{child.pid}} {{os.getppid()}} '\n"
+        ["import os, subprocess, time, pathlib\nchild = subprocess.Popen(['sleep', '600'])\nread, write = os.pipe()\n"
+         "if not os.fork():\n    os.setsid()\n    if os.fork():\n        os._exit(0)\n"
+         "    os.write(write, str(os.getpid()).encode())\n    time.sleep(600)\n"
+         "left = os.read(read, 20).decode()\n"
+         f"pids = pathlib.Path({str(tmp_path / 'pids')!r})\n"
+         "pids.write_text(f'{os.getpid()} {child.pid} {left} {os.getppid()} '\n"
          "    + os.environ['IPYTHONDIR'])\n"
          "while True:\n    pass"],
     )  # fmt: skip

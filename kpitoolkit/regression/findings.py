@@ -258,24 +258,30 @@ def _channel(row: pd.Series, key: str, alike: bool, language: str) -> str:
 
 def _reason(key: str, values: dict, language: str) -> str:
     _ = text.translator(language)
+    if key == "too_few_week":
+        return text.plural(
+            language,
+            "spend: {n} week for {coefficients} coefficients. Join channels or lengthen the period.",
+            "spend: {n} weeks for {coefficients} coefficients. Join channels or lengthen the period.",
+            values["periods"],
+            coefficients=text.number(values["coefficients"], language),
+        )
+    if key == "too_few_quarter":
+        return text.plural(
+            language,
+            "spend: {n} quarter for {coefficients} coefficients. Join channels or lengthen the period.",
+            "spend: {n} quarters for {coefficients} coefficients. Join channels or lengthen the period.",
+            values["periods"],
+            coefficients=text.number(values["coefficients"], language),
+        )
     sentence = {
-        "too_few_week": _(
-            "spend: {periods} weeks for {coefficients} coefficients. Join channels or lengthen the period."
-        ),
-        "too_few_quarter": _(
-            "spend: {periods} quarters for {coefficients} coefficients. Join channels or lengthen the period."
-        ),
         "constant": _(
             "Spend on {channel} never changes: its contribution cannot be told from the baseline. It is left out of "
             "the total."
         ),
         "not_spent": _("Nothing was spent on {channel} in these periods."),
     }[key]
-    words = {
-        name: text.label(value, language) if isinstance(value, str) else text.number(value, language)
-        for name, value in values.items()
-    }
-    return sentence.format(**words)
+    return sentence.format(channel=text.label(values["channel"], language))
 
 
 def _chance_of(row: pd.Series, language: str) -> str:

@@ -355,6 +355,12 @@ def test_fewer_weeks_than_coefficients_is_said_not_fitted():
     assert found.contributions["contribution"].sum() == pytest.approx(company(weeks=12)["revenue"].iloc[-12:].sum())
 
 
+def test_of_a_single_week_it_is_said_in_the_singular():
+    found = drafted(company(weeks=1))
+    assert "spend: 1 week for 7 coefficients. Join channels or lengthen the period." in found.findings("en")
+    assert "spesa: 1 settimana per 7 coefficienti. Unire dei canali o allungare il periodo." in found.findings("it")
+
+
 @pytest.mark.parametrize(("weeks", "fitted"), [(10, False), (11, True)])
 def test_a_channel_takes_three_periods_and_two_are_to_spare(weeks, fitted):
     """Six columns of the baseline, a channel's iROAS and two periods for its shape: nine, and two more."""

@@ -371,7 +371,9 @@ def test_netflix_after_the_change_of_basis_has_too_few_quarters():
 
 
 def test_of_a_single_period_there_is_no_chart_and_it_is_said():
-    found, _result = netflix("Domestic Streaming", quarter="2013Q1", basis="2013")
+    found, result = netflix("Domestic Streaming", quarter="2013Q1", basis="2013")
     assert (~found.table["carry_in"]).sum() == 1
     assert found.plot() is None
     assert any("no course to draw" in said for said in found.findings("en"))
+    assert "spend: 1 quarter for 4 coefficients. Join channels or lengthen the period." in result.findings("en")
+    assert "spesa: 1 trimestre per 4 coefficienti. Unire dei canali o allungare il periodo." in result.findings("it")

@@ -114,5 +114,6 @@ def evidence_strip(strip: pd.DataFrame | None, kpis: pd.DataFrame | None, langua
                 told = _("{names} and {n} more").format(names=told, n=text.number(len(listed) - MOST_NAMED, language))
             sentence = _("{verdict}: {channels}.")
             said.append(sentence.format(verdict=text.capitalised(text.label(name, language)), channels=told))
-    said.append(_("A driver leads the figure in time: a prediction, not a cause."))
+    if (strip["class"] == "driver").any():
+        said.append(_("A driver leads the figure in time: a prediction, not a cause."))
     return said

@@ -240,12 +240,27 @@ def test_the_evidence_strip_tells_each_class_and_a_table_that_is_not_there():
     strip = pd.DataFrame({"kpi": ["likes", *"abcdef", "nps"], "class": ["vanity", *["unproven"] * 6, "common_ground"]})
     kpis = pd.DataFrame({"kpi": ["nps"], "name_en": ["NPS"], "name_it": ["NPS"]})
     said = modelled.evidence_strip(strip, kpis, "en")
-    assert said[:3] == ["Common ground: NPS.", "Vanity: likes.", "Unproven: a, b, c, d, e and 1 more."]
+    assert said == ["Common ground: NPS.", "Vanity: likes.", "Unproven: a, b, c, d, e and 1 more."]
     older = modelled.evidence_strip(None, kpis, "en")
     assert older == ["The reconciliation saved no class of its KPIs: an earlier version made it. Run it again."]
     assert "versione precedente" in modelled.evidence_strip(None, kpis, "it")[0]
     none = ["No declared influence could be tested in this unit."]
     assert modelled.evidence_strip(strip.head(0), kpis, "en") == modelled.evidence_strip(None, None, "en") == none
+
+
+@pytest.mark.parametrize(
+    ("language", "named", "caution"),
+    [
+        ("en", "Driver: NPS.", "A driver leads the figure in time: a prediction, not a cause."),
+        ("it", "Driver: NPS.", "Un driver anticipa la cifra nel tempo: una previsione, non una causa."),
+    ],
+)
+def test_what_a_driver_is_not_is_said_where_one_is_named(language, named, caution):
+    strip = pd.DataFrame({"kpi": ["nps", "likes"], "class": ["driver", "vanity"]})
+    kpis = pd.DataFrame({"kpi": ["nps"], "name_en": ["NPS"], "name_it": ["NPS"]})
+    said = modelled.evidence_strip(strip, kpis, language)
+    assert said[0] == named and said[-1] == caution and len(said) == 3
+    assert caution not in modelled.evidence_strip(strip[strip["class"] != "driver"], kpis, language)
 
 
 def test_the_grade_is_marked_and_explained():

@@ -1,9 +1,11 @@
 """papermill's client of a kernel, with limits: how long a notebook runs, how much it says; and why its kernel ended.
 
-papermill takes it as the engine ``kpitoolkit``. Past a limit the kernel is ended with all that it has started.
+papermill takes it as the engine ``kpitoolkit``. Past a limit the kernel is ended with all that it has started. What
+papermill logs goes to whoever has set up logging, never among the lines of progress: a run says itself what went wrong.
 """
 
 import asyncio
+import logging
 import math
 import os
 import signal
@@ -324,4 +326,5 @@ class _Engine(NBClientEngine):
             nb_man.save = save
 
 
+logger.addHandler(logging.NullHandler())  # without any, Python itself would print what is logged
 papermill_engines.register(ENGINE, _Engine)

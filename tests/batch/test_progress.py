@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from kpitoolkit.batch import progress
 from kpitoolkit.batch.progress import State, summary
 from kpitoolkit.batch.record import Entry
 
+ROOT = Path(__file__).parents[2]
 STORY = """
 import time
 from kpitoolkit.batch import progress
@@ -29,6 +31,24 @@ with progress.shown(jobs=2) as tell:
     tell(Entry("west", "first", "en", "running"), 4, 6)
     time.sleep(0.6)
 print("the end")
+"""
+
+DIES = """
+import os, sys
+if any("IPKernelApp" in word for word in sys.orig_argv):
+    os._exit(7)
+"""
+RUN = """
+import sys
+from pathlib import Path
+from kpitoolkit.batch import progress
+from kpitoolkit.batch.runner import run_case
+from tests.batch.conftest import NOTEBOOKS
+with progress.shown() as tell:
+    case, outputs = map(Path, sys.argv[1:])
+    told = {"notebooks": ["first"], "units": ["north"], "kernels": "cold", "notebooks_dir": NOTEBOOKS, "tell": tell}
+    report = run_case(case, output=outputs, **told)
+print(report.entries[0].attempts)
 """
 
 
@@ -119,3 +139,14 @@ def test_one_long_unit_is_not_shared_among_jobs():
     now = state({("a", "first"): 10.0, ("b", "first"): 10.0, ("b", "report"): 60.0}, jobs=4)
     now.take(Entry("a", "first", "en", "made", seconds=10.0), 3)
     assert now.left() == 70.0
+
+
+def test_what_libraries_log_of_a_kernel_that_dies_at_start_is_no_line(tiny, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(DIES)
+    told = subprocess.run(
+        [sys.executable, "-c", RUN, str(tiny), str(tmp_path / "outputs")],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    said = "the kernel ended by itself (exit code 7)"
+    assert [line[9:] for line in told.stderr.splitlines()] == [f"[1/1] north first: failed: {said}"]
+    assert told.stdout == f"{[said]}\n"

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from distributed import Client
+
 ROOT = Path(__file__).parents[2]
+COLD = {"KPITOOLKIT_KERNELS": "cold"}
 _START_SECONDS = 90
 
 
@@ -60,6 +63,17 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         here.kill()
         scheduler.kill()
         scheduler.wait()
+
+
+@contextlib.contextmanager
+def two_workers(folder: Path) -> Iterator[tuple[Cluster, Client]]:
+    """Start a cluster of two workers: one under its nanny, a daemon, with warm kernels, and one with cold ones."""
+    with cluster(folder) as here:
+        here.start("nannied", "--nanny")
+        here.start("bare", "--no-nanny", env=COLD)
+        with Client(here.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=90)
+            yield here, client
 
 
 def _start(folder: Path, name: str, command: str, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen:

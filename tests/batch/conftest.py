@@ -57,3 +57,31 @@ def place(ran, tmp_path):
 def signed(ran_and_signed, tmp_path):
     """A copy of a case that its preparer and its approver have signed."""
     return ran_and_signed.copy(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def server():
+    from tests.batch.stores import store
+
+    with store() as here:
+        yield here
+
+
+@pytest.fixture
+def environment(server, monkeypatch, tmp_path):
+    """A machine with credentials of a bucket and an empty cache; the client of its store."""
+    import boto3
+
+    from kpitoolkit.batch import bucket
+    from tests.batch.stores import BUCKET, ENVIRONMENT
+
+    for name in (*bucket._SOURCES, "AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (*ENVIRONMENT.items(), ("AWS_ENDPOINT_URL", server.url), ("KPITOOLKIT_CACHE", tmp_path / "me")):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("KPITOOLKIT_KERNELS", "cold")
+    server.left = None
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=BUCKET)
+    server.written.clear()
+    return client

@@ -1,6 +1,8 @@
 """A real S3 server on this machine's loopback, which can lose its network."""
 
 import contextlib
+import hashlib
+import json
 import logging
 import socket
 import threading
@@ -9,6 +11,11 @@ from dataclasses import dataclass, field
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from kpitoolkit.batch import record
+
+BUCKET = "reports"
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "anna", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @dataclass
@@ -59,3 +66,21 @@ def store() -> Iterator[Server]:
     finally:
         server.shutdown()
         thread.join()
+
+
+def stands(client, prefix: str) -> dict[str, bytes]:
+    """What is in the bucket below a prefix."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix + "/")
+    keys = [one["Key"] for page in pages for one in page.get("Contents", ())]
+    return {k.removeprefix(prefix + "/"): client.get_object(Bucket=BUCKET, Key=k)["Body"].read() for k in keys}
+
+
+def described(found: dict[str, bytes]) -> dict[str, str]:
+    run = json.loads(found["run.json"])
+    return {name: sha for entry in run["notebooks"].values() for name, sha in entry["outputs"].items()}
+
+
+def wrong(found: dict[str, bytes]) -> list[str]:
+    """Names that a bucket's run.json describes otherwise than they stand there; a page's sign-off does not count."""
+    own = {name: b"".join(record.parted(content)[::2]) for name, content in found.items()}
+    return [n for n, sha in described(found).items() if hashlib.sha256(own.get(n, b"")).hexdigest() != sha]

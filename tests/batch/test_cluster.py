@@ -7,57 +7,16 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from distributed import Client
 
 from kpitoolkit.batch import cluster as under_test
 from kpitoolkit.batch.runner import run_case
 from kpitoolkit.errors import Faults, ToolkitError
-from tests.batch.clusters import cluster
+from tests.batch.clusters import COLD, two_workers
 from tests.batch.conftest import NOTEBOOKS, write_case
-
-PARAMETERS = 'unit = "north"\nlanguage = "en"\ndata_dir = ""\nresults_dir = ""\nsave_dir = ""'
-SAVES = """
-from pathlib import Path
-tables = Path(save_dir) / "tables"
-tables.mkdir(parents=True, exist_ok=True)
-_ = (tables / f"{name}_values.parquet").write_text(f"{unit} {name}")
-"""
-WAITS = """
-import time
-from pathlib import Path
-until = time.monotonic() + 120
-while (Path(data_dir) / f"gate-{unit}").exists() and time.monotonic() < until:
-    time.sleep(0.05)
-"""
-COLD = {"KPITOOLKIT_KERNELS": "cold"}
-READS = """
-from pathlib import Path
-for path in sorted(Path(results_dir).rglob("*.parquet")):
-    print(path.name, path.read_text())
-"""
-
-
-def write_notebooks(folder: Path) -> Path:
-    """Write three notebooks: one that saves, one that waits at its unit's gate and saves, one of the group."""
-    folder.mkdir()
-    for order, (name, scope, code) in enumerate(
-        (("one", "unit", SAVES), ("two", "unit", WAITS + READS + SAVES), ("all", "group", READS)), 1
-    ):
-        stated = PARAMETERS if scope == "unit" else PARAMETERS.replace('data_dir = ""\n', "")
-        cells = [
-            {"cell_type": "code", "metadata": {"tags": tags}, "source": source, "outputs": [], "execution_count": None}
-            for tags, source in ((["parameters"], stated), ([], f'name = "{name}"\n{code}'))
-        ]
-        needs = [["financials"]] if scope == "unit" else []
-        kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        about = {"kernelspec": kernel, "kpitoolkit": {"needs": needs, "order": order, "scope": scope}}
-        content = {"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 4}
-        (folder / f"{name}.ipynb").write_text(json.dumps(content))
-    return folder
+from tests.batch.gates import wait_for, write_notebooks
 
 
 class Run(threading.Thread):
@@ -81,14 +40,6 @@ class Run(threading.Thread):
         return {f"{entry.unit}/{entry.notebook}": entry.status for entry in self.report.entries}
 
 
-def wait_for(what, seconds=90):
-    until = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
-    return found
-
-
 def of(told, place):
     return [entry.status for entry in told if f"{entry.unit}/{entry.notebook}" == place]
 
@@ -103,14 +54,8 @@ def outputs_of_cells(path: Path) -> list:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A cluster of two workers: one under its nanny, a daemon, with warm kernels, and one with cold ones."""
-    folder = tmp_path_factory.mktemp("dask")
-    with cluster(folder) as here:
-        here.start("nannied", "--nanny")
-        here.start("bare", "--no-nanny", env=COLD)
-        with Client(here.address, timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=90)
-            yield here, client
+    with two_workers(tmp_path_factory.mktemp("dask")) as both:
+        yield both
 
 
 def test_a_cluster_makes_what_this_machine_makes(place, tmp_path, monkeypatch):

@@ -1,29 +1,34 @@
-"""Outputs in a bucket, ``s3://bucket/prefix``: a mirror on this machine, brought level before a run and after it.
+"""Outputs in a bucket, ``s3://bucket/prefix``: a mirror on this machine, brought level before, during and after a run.
 
 Notebooks, sign-offs and checks work on the mirror, a plain folder. What changed goes up through papermill's own S3
-session. While pages are being replaced the bucket's ``run.json`` describes only those that stand as they were; the
-run's own goes up last. So whenever the network fails, what ``run.json`` lists is there, byte for byte. What a broken
-run has made stays in the mirror, and the next one goes on from it.
+session: a unit's files once all its notebooks are finished with, the index and what else there is at the end. While
+files are being replaced the bucket's ``run.json`` describes only those that stand as they were; then the unit's new
+ones, too; the run's own goes up last. So whenever the network or the machine fails, what ``run.json`` lists is there,
+byte for byte, and the next run goes on from it, on whatever machine. What a broken run has made besides stays in the
+mirror, where the next one on the same machine finds it.
 """
 
 import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kpitoolkit import parameters
 from kpitoolkit.batch import bucket, record
 from kpitoolkit.batch.publish import inside, only_run
+from kpitoolkit.batch.record import Entry
 from kpitoolkit.batch.standing import RUN
 from kpitoolkit.errors import ToolkitError
 from kpitoolkit.sample import cache_root
 
 _URL = re.compile(r"s3:/{1,2}(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(?:/[^/]+)*)/?")
+_INDEX = "index.html"
 _AT_ONCE = 8
 
 
@@ -73,6 +78,10 @@ class Mirror:
         The mirror's root of outputs: the place of ``--output``.
     kept : Path
         Where is noted what was last seen in the bucket.
+    up, gone : set of str
+        What was uploaded since, and what was removed there.
+    unsure : set of str
+        Whose upload was begun, and perhaps broken off.
     """
 
     where: str
@@ -82,6 +91,9 @@ class Mirror:
     kept: Path
     remembered: dict[str, list[str]] = field(default_factory=dict)
     there: dict[str, str] = field(default_factory=dict)
+    up: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    unsure: set[str] = field(default_factory=set)
 
     @property
     def home(self) -> Path:
@@ -111,12 +123,12 @@ class Mirror:
             self.remembered = {name: known for name, known in self.remembered.items() if name in self.there}
         self.remembered |= {name: [self.there[name], _digest(places[name])] for name in wanted}
         if RUN in wanted:
-            (self.kept / RUN).write_bytes((self.home / RUN).read_bytes())
+            record.write_atomically(self.kept / RUN, (self.home / RUN).read_bytes())
         self._save()
         return len(wanted)
 
-    def push(self, held: Callable[[], None] = lambda: None) -> tuple[int, int]:
-        """Bring the bucket level with the mirror; return how many files went up, and how many were removed there.
+    def push(self, held: Callable[[], None] = lambda: None) -> None:
+        """Bring the bucket level with the mirror; the run's own ``run.json`` goes up last.
 
         Parameters
         ----------
@@ -124,25 +136,91 @@ class Mirror:
             Asked before anything is changed: raises where the case is not this run's any more.
         """
         here = {name: _digest(self.home / name) for name in _files(self.home)}
-        known = {name: sha for name, (tag, sha) in self.remembered.items() if tag == self.there.get(name)}
-        changed = sorted(name for name, sha in here.items() if known.get(name) != sha and name != RUN)
-        removed = sorted(set(self.remembered) & set(self.there) - set(here))
+        self._send(here, set(self.remembered), held)
         held()
-        if changed or removed:
-            self._put_run(_without(self._described(), {*changed, *removed}))
-            notebooks = [name for name in changed if name.endswith(".ipynb")]
-            _each(self._put, (name for name in changed if name not in notebooks))
-            for name in notebooks:  # papermill's handler, which is not made for threads
-                self._put(name)
-            _each(lambda name: self.store.remove(f"{self.case}/{name}"), removed)
-            held()
-        if RUN in here and (changed or removed or known.get(RUN) != here[RUN]):
+        if RUN in here and self._known().get(RUN) != here[RUN]:
             self._put_run((self.home / RUN).read_bytes())
-            changed.append(RUN)
-        self.there = {name: tag for name, tag in self.store.tags(self.case).items() if not _hidden(name)}
-        self.remembered = {name: [self.there[name], sha] for name, sha in here.items() if name in self.there}
+            self.up.add(RUN)
+        self._see("", here)
         self._save()
-        return len(changed), len(removed)
+
+    def push_units(self, units: Iterable[str], held: Callable[[], None] = lambda: None) -> None:
+        """Bring the bucket level with what the mirror has of units, and let its ``run.json`` describe that, too.
+
+        Parameters
+        ----------
+        units : iterable of str
+            All their notebooks are finished with. Of one that is made again all the same, as by a cluster's second
+            attempt, nothing is described whose files are not those that went up.
+        held : callable
+            As `push` takes it.
+        """
+        units = sorted(units)
+        folders = [f"{above}{unit}" for unit in units for above in ("", "failed/")]
+        here = {name: _digest(self.home / name) for folder in folders for name in _files(self.home, folder)}
+        before = {name for name in self.remembered if name.startswith(tuple(f"{folder}/" for folder in folders))}
+        if self._send(here, before, held):
+            for folder in folders:
+                self._see(f"{folder}/", here)
+        now = {name: _digest(self.home / name) for name in here}
+        sent = {name for name, sha in self._known().items() if here.get(name) == now.get(name) == sha}
+        described = _run_of(self._described())
+        entries = {
+            place: entry
+            for place, entry in record.load(self.home / RUN).items()
+            if entry.unit in units and set(entry.outputs) <= sent and record.holds(self.home, entry)
+        }
+        known = described.get("notebooks", {})
+        said = {place: (entry.get("key"), entry["outputs"]) for place, entry in known.items()}
+        if any(said.get(place) != (entry.key, entry.outputs) for place, entry in entries.items()):
+            held()
+            notebooks = known | {place: vars(entry) for place, entry in entries.items()}
+            self._put_run(_written({**described, "case": self.case, "complete": False, "notebooks": notebooks}))
+        self._save()
+
+    def _send(self, here: dict[str, str], before: set[str], held: Callable[[], None]) -> bool:
+        """Upload what differs and remove what is not here any more; tell whether there was anything to do.
+
+        Meanwhile ``run.json`` describes none of it; but for a page whose line on its sign-off alone is another.
+        """
+        known = self._known()
+        changed = sorted(name for name, sha in here.items() if known.get(name) != sha and name != RUN)
+        removed = sorted(before & set(self.remembered) & set(self.there) - set(here))
+        if not changed and not removed:
+            return False
+        held()
+        described = self._described()
+        run = _run_of(described)
+        said = {n: sha for entry in run.get("notebooks", {}).values() for n, sha in entry["outputs"].items()}
+        pages = (name for name in changed if name.endswith(".html"))
+        same = {name for name in pages if said.get(name) == record.file_digest(self.home / name)}
+        without = _without(run, {*changed, *removed} - same)
+        if without != described:
+            self._put_run(without)
+        self.unsure |= {*changed}
+        last = [name for name in changed if name == _INDEX]
+        notebooks = [name for name in changed if name.endswith(".ipynb")]
+        _each(self._put, (name for name in changed if name not in {*notebooks, *last}))
+        for name in (*notebooks, *last):  # papermill's handler is not made for threads
+            self._put(name)
+        _each(lambda name: self.store.remove(f"{self.case}/{name}"), removed)
+        self.up |= {*changed}
+        self.gone |= {*removed}
+        return True
+
+    def _known(self) -> dict[str, str]:
+        """Return the hash of each file that is in the bucket as it was last seen there."""
+        seen = ((name, sha) for name, (tag, sha) in self.remembered.items() if tag == self.there.get(name))
+        return {name: sha for name, sha in seen if name not in self.unsure}
+
+    def _see(self, folder: str, here: dict[str, str]) -> None:
+        """Note what is below a folder of the bucket after it was brought level with the files that are here."""
+        found = self.store.tags(f"{self.case}/{folder}".rstrip("/"))
+        found = {f"{folder}{name}": tag for name, tag in found.items() if not _hidden(name)}
+        seen = {name: [tag, here[name]] for name, tag in found.items() if name in here}
+        self.there = {name: tag for name, tag in self.there.items() if not name.startswith(folder)} | found
+        self.remembered = {name: k for name, k in self.remembered.items() if not name.startswith(folder)} | seen
+        self.unsure = {name for name in self.unsure if not name.startswith(folder)}
 
     def _put(self, name: str) -> None:
         self.store.put(f"{self.case}/{name}", self.home / name)
@@ -150,7 +228,7 @@ class Mirror:
     def _put_run(self, content: bytes) -> None:
         """Put a ``run.json``, and note it at once: it is this machine's own."""
         tag = self.store.put_bytes(f"{self.case}/{RUN}", content)
-        (self.kept / RUN).write_bytes(content)
+        record.write_atomically(self.kept / RUN, content)
         self.remembered[RUN], self.there[RUN] = [tag, hashlib.sha256(content).hexdigest()], tag
         self._save()
 
@@ -172,9 +250,67 @@ class Mirror:
         record.write_atomically(self.kept / "objects.json", json.dumps(self.remembered, indent=0))
 
 
+class Uploads:
+    """What goes up while a run goes on: each unit whose notebooks are finished with; called, at the end, the rest.
+
+    A unit that cannot go up, as where the network is lost, does with a later one, or at the end. In a folder, nothing.
+    """
+
+    def __init__(self, mirror: Mirror | None = None, held: Callable[[], None] = lambda: None):
+        self.mirror, self.held = mirror, held
+        self.open: dict[str, set[str]] = {}
+        self.ready: set[str] = set()
+        self.changed, self.ended = threading.Condition(), False
+        self.thread = threading.Thread(target=self._send, daemon=True)
+        if mirror is not None:
+            self.thread.start()
+
+    def take(self, entry: Entry) -> None:
+        """Take in what a run tells of a notebook."""
+        with self.changed:
+            left = self.open.setdefault(entry.unit, set())
+            if entry.status in ("waiting", "running"):
+                left.add(entry.place)
+                return
+            left.discard(entry.place)
+            if not left:
+                self.ready.add(entry.unit)
+                self.changed.notify()
+
+    def _send(self) -> None:
+        units: set[str] = set()
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.ended or self.ready)
+                if self.ended:
+                    return
+                units, self.ready = units | self.ready, set()
+            with suppress(ToolkitError, OSError):  # said at the end, where it lasts
+                self.mirror.push_units(units, self.held)
+                units = set()
+
+    def stop(self) -> None:
+        """Let the unit that is under way go up, and no other."""
+        with self.changed:
+            self.ended = True
+            self.changed.notify()
+        if self.thread.is_alive():
+            self.thread.join()
+
+    def __call__(self) -> str:
+        """Send up the rest, and return a sentence on what went up; of a folder, an empty one."""
+        if self.mirror is None:
+            return ""
+        self.stop()
+        self.mirror.push(self.held)
+        up, gone = len(self.mirror.up), len(self.mirror.gone)
+        also = f", {gone} removed there" if gone else ""
+        return f"{self.mirror.where}: {up} file{'' if up == 1 else 's'} uploaded{also}. Mirror: {self.mirror.home}"
+
+
 @contextmanager
-def outputs(said: str | Path | None, folder: Path, change: bool = True) -> Iterator[tuple[Path | None, Callable]]:
-    """Yield the root of outputs on this machine for ``--output``, and what to call once they are to go up.
+def outputs(said: str | Path | None, folder: Path, change: bool = True) -> Iterator[tuple[Path | None, Uploads]]:
+    """Yield the root of outputs on this machine for ``--output``, and what sends them up.
 
     Parameters
     ----------
@@ -187,8 +323,7 @@ def outputs(said: str | Path | None, folder: Path, change: bool = True) -> Itera
 
     Yields
     ------
-    Path or None, callable
-        The callable returns a sentence on what went up; of a folder, an empty one.
+    Path or None, Uploads
 
     Raises
     ------
@@ -196,7 +331,7 @@ def outputs(said: str | Path | None, folder: Path, change: bool = True) -> Itera
         Before anything runs: no credentials, no such bucket, or another run of the case.
     """
     if not is_remote(said):
-        yield (Path(said) if said else None), lambda: ""
+        yield (Path(said) if said else None), Uploads()
         return
     name, prefix = parse(str(said))
     store = bucket.Store(name, prefix)
@@ -204,8 +339,8 @@ def outputs(said: str | Path | None, folder: Path, change: bool = True) -> Itera
     for before in sorted({one.previous_case for one in (*case.units.values(), case.group)} - {""}):
         with _kept(store, before) as mirror:
             mirror.pull()
-    with _level(store, case.name, change) as (mirror, publish):
-        yield mirror.root, publish
+    with _level(store, case.name, change) as (mirror, uploads):
+        yield mirror.root, uploads
 
 
 @contextmanager
@@ -220,7 +355,7 @@ def case_outputs(said: str | Path, change: bool) -> Iterator[tuple[str | Path, C
         Whether it is going to be changed: then no other may run the case meanwhile.
     """
     if not is_remote(said):
-        yield said, lambda: ""
+        yield said, Uploads()
         return
     name, prefix = parse(str(said))
     above, _, case = prefix.rpartition("/")
@@ -231,22 +366,20 @@ def case_outputs(said: str | Path, change: bool) -> Iterator[tuple[str | Path, C
 
 
 @contextmanager
-def _level(store: bucket.Store, case: str, change: bool) -> Iterator[tuple[Mirror, Callable[[], str]]]:
-    """Yield a case's mirror, level with the bucket, and what to call once it is to go up."""
+def _level(store: bucket.Store, case: str, change: bool) -> Iterator[tuple[Mirror, Uploads]]:
+    """Yield a case's mirror, level with the bucket, and what sends up what is changed in it."""
     with _kept(store, case) as mirror:
         if not change:
             mirror.pull()
-            yield mirror, lambda: ""
+            yield mirror, Uploads()
             return
         with bucket.locked(store, f"{case}/{bucket.LOCK}", mirror.where) as held:
             mirror.pull()
-
-            def publish() -> str:
-                up, gone = mirror.push(held)
-                also = f", {gone} removed there" if gone else ""
-                return f"{mirror.where}: {up} file{'' if up == 1 else 's'} uploaded{also}. Mirror: {mirror.home}"
-
-            yield mirror, publish
+            uploads = Uploads(mirror, held)
+            try:
+                yield mirror, uploads
+            finally:
+                uploads.stop()
 
 
 @contextmanager
@@ -264,10 +397,10 @@ def _hidden(name: str) -> bool:
     return name.endswith("/") or any(part.startswith(".") for part in name.split("/"))
 
 
-def _files(home: Path) -> set[str]:
-    """Return the names of a folder's own files; what a link leads to is not one of them."""
+def _files(home: Path, below: str = "") -> set[str]:
+    """Return the names of a folder's own files, or of those below a place in it; not what a link leads to."""
     found = set()
-    for folder, _, names in os.walk(home):
+    for folder, _, names in os.walk(home / below):
         for path in (Path(folder, name) for name in names):
             name = path.relative_to(home).as_posix()
             if not _hidden(name) and path.is_file() and not path.is_symlink():
@@ -284,15 +417,23 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def _without(described: bytes, touched: set[str]) -> bytes:
-    """Return a ``run.json`` that describes only what is not about to be replaced."""
+def _run_of(described: bytes) -> dict:
+    """Read a ``run.json``; one that is missing or damaged describes nothing."""
     try:
         run = json.loads(described)
-        known = {place: e for place, e in run["notebooks"].items() if not touched & set(e["outputs"])}
+        return run if all(isinstance(entry["outputs"], dict) for entry in run["notebooks"].values()) else {}
     except (ValueError, KeyError, TypeError, AttributeError):
-        run, known = {}, {}
-    content = {**run, "complete": False, "notebooks": known}
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
+        return {}
+
+
+def _without(run: dict, touched: set[str]) -> bytes:
+    """Return a ``run.json`` that describes only what is not about to be replaced."""
+    known = {place: e for place, e in run.get("notebooks", {}).items() if not touched & set(e["outputs"])}
+    return _written({**run, "complete": False, "notebooks": known})
+
+
+def _written(run: dict) -> bytes:
+    return (json.dumps(run, ensure_ascii=False, default=str) + "\n").encode("utf-8")
 
 
 def _each(call: Callable[[str], None], names: Iterable[str]) -> None:

@@ -137,7 +137,12 @@ def run_case(
     if retries < 0:
         raise ToolkitError(f"--retries: {retries} is not a number of attempts. State 0 or more")
     check_names("kernels", (kernels,), ("warm", "cold"))
-    with remote.outputs(output, folder) as (root, publish):
+    with remote.outputs(output, folder) as (root, uploads):
+
+        def told(entry: Entry, done: int, total: int) -> None:
+            uploads.take(entry)
+            tell(entry, done, total)
+
         batch = prepare(folder, units, notebooks, language, force, root, notebooks_dir)
         batch = replace(batch, time_limit=time_limit, retries=retries, kernels=kernels)
         batch.home.mkdir(parents=True, exist_ok=True)
@@ -148,10 +153,10 @@ def run_case(
             batch = replace(batch, before=_earlier(batch))
             try:
                 with _place(batch, scheduler) as run_units:
-                    report = _run(batch, jobs, tell, run_units)
+                    report = _run(batch, jobs, told, run_units)
             finally:
                 shutil.rmtree(batch.work, ignore_errors=True)
-        return replace(report, uploaded=publish())
+        return replace(report, uploaded=uploads())
 
 
 def prepare(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,60 @@ def test_a_lost_network_leaves_a_record_of_what_stands(server, environment, thro
     found = stands(environment, f"{prefix}/tiny")
     assert found["north/first.html"] == b"1 new" and "north/second.html" not in found
     assert not wrong(found) and len(described(found)) == 3
+
+
+@pytest.mark.parametrize("through", range(8))
+def test_a_network_lost_in_the_middle_of_a_run_leaves_whole_units(server, environment, through, tmp_path, monkeypatch):
+    """Seven writes: lock, run.json without the unit, two pages, a notebook, lock, run.json with the unit."""
+    monkeypatch.setattr(remote, "_AT_ONCE", 1)
+    prefix = f"middle/{through}"
+    with mirrored(prefix) as (mirror, uploads):
+        write(mirror.home, {"north/first.html": "1", "south/first.html": "2"})
+        uploads()
+        write(mirror.home, {"north/first.html": "1 new", "north/b.ipynb": "{}", "south/first.html": "2 new"}, False)
+        (mirror.home / "failed/north").mkdir(parents=True)
+        (mirror.home / "failed/north/c.html").write_text("as far as it ran")
+        server.left = through
+        with nullcontext() if through == 7 else pytest.raises(ToolkitError, match="the store cannot be reached"):
+            mirror.push_units(["north"], uploads.held)
+        server.left = None
+        found = stands(environment, f"{prefix}/tiny")
+        assert not wrong(found)
+        assert found["south/first.html"] == b"2" and "south/first.html" in described(found)
+        assert {name for name in described(found) if name.startswith("north")} == (
+            {"north/first.html", "north/b.ipynb"} if through == 7 else {"north/first.html"} if through < 2 else set()
+        )
+        assert json.loads(found["run.json"])["complete"] is (through < 2)
+        server.written.clear()
+        mirror.push_units(["north"], uploads.held)  # as when the network is there again
+        assert bool(server.written) is (through < 7)
+        assert not wrong(stands(environment, f"{prefix}/tiny"))
+    monkeypatch.setenv("KPITOOLKIT_CACHE", str(tmp_path / "another"))
+    with mirrored(prefix) as (mirror, uploads):
+        assert (mirror.home / "north/first.html").read_text() == "1 new"
+        assert (mirror.home / "south/first.html").read_text() == "2"
+
+
+def test_what_changed_while_it_went_up_is_not_described(environment, monkeypatch):
+    with mirrored("again") as (mirror, uploads):
+        write(mirror.home, {"north/first.html": "1", "north/second.html": "2"}, False)
+        put = remote.Mirror._put
+
+        def put_and_change(own, name):
+            put(own, name)
+            if name == "north/first.html":
+                (mirror.home / name).write_text("1 of a second attempt")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(remote.Mirror, "_put", put_and_change)
+            mirror.push_units(["north"], uploads.held)
+        found = stands(environment, "again/tiny")
+        assert set(described(found)) == {"north/second.html"} and not wrong(found)
+        write(mirror.home, {"north/first.html": "1 of a second attempt", "north/second.html": "2"})
+        uploads()
+    found = stands(environment, "again/tiny")
+    assert found["north/first.html"] == b"1 of a second attempt"
+    assert len(described(found)) == 2 and not wrong(found)
 
 
 def test_another_machines_run_is_taken_over_whole(environment, tmp_path, monkeypatch):

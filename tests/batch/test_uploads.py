@@ -1,20 +1,72 @@
-"""Real runs on a cluster whose outputs are in a bucket."""
+"""Real runs whose outputs are in a bucket: killed in the middle, or on a cluster."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from kpitoolkit.batch import bucket
 from kpitoolkit.batch.runner import run_case
 from tests.batch.clusters import two_workers
 from tests.batch.conftest import write_case
-from tests.batch.gates import write_notebooks
+from tests.batch.gates import wait_for, write_notebooks
 from tests.batch.stores import BUCKET, described, stands, wrong
+
+ROOT = Path(__file__).parents[2]
+RUN = """
+import sys
+from pathlib import Path
+from kpitoolkit.batch.runner import run_case
+case, notebooks, output = sys.argv[1:]
+run_case(Path(case), notebooks_dir=Path(notebooks), output=output, jobs=1)
+"""
 
 
 def units(found: dict[str, bytes]) -> dict[str, set[str]]:
     """Which notebooks of which unit a bucket's run.json describes."""
     known = json.loads(found["run.json"])["notebooks"].values() if "run.json" in found else ()
     return {unit: {e["notebook"] for e in known if e["unit"] == unit} for unit in {e["unit"] for e in known}}
+
+
+def test_a_run_that_is_killed_is_taken_up_by_another_machine(environment, tmp_path, monkeypatch):
+    case = write_case(tmp_path, units=("north", "south"))
+    notebooks = write_notebooks(tmp_path / "notebooks")
+    output, prefix = f"s3://{BUCKET}/killed", "killed/tiny"
+    gate = case / "gate-south"
+    gate.touch()
+    told = [sys.executable, "-c", RUN, str(case), str(notebooks), output]
+    with open(tmp_path / "log", "w") as log:
+        run = subprocess.Popen(told, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: run.poll() is not None or "north" in units(stands(environment, prefix)))
+            home = next((tmp_path / "me").glob("s3/*/outputs/tiny"))
+            wait_for(lambda: run.poll() is not None or (home / "south/tables/one_values.parquet").is_file())
+            assert run.poll() is None, (tmp_path / "log").read_text()
+        finally:
+            run.send_signal(signal.SIGKILL)
+            run.wait()
+    found = stands(environment, prefix)
+    assert units(found) == {"north": {"one", "two"}} and not wrong(found)
+    assert json.loads(found["run.json"])["complete"] is False
+    assert not [name for name in found if name.startswith(("south", "group", "index"))]  # south was half made
+
+    gate.unlink()
+    monkeypatch.setenv("KPITOOLKIT_CACHE", str(tmp_path / "another"))
+    environment.delete_object(Bucket=BUCKET, Key=f"{prefix}/{bucket.LOCK}")  # or a quarter of an hour later
+    report = run_case(case, notebooks_dir=notebooks, output=output, jobs=1)
+    assert {f"{e.unit}/{e.notebook}": e.status for e in report.entries} == {
+        "north/one": "unchanged", "north/two": "unchanged", "south/one": "made", "south/two": "made",
+        "group/all": "made",
+    }  # fmt: skip
+    after = stands(environment, prefix)
+    assert json.loads(after["run.json"])["complete"] is True and "index.html" in after
+    assert not wrong(after)
+    north = [name for name in described(found) if not name.endswith(".html")]
+    assert {name: after[name] for name in north} == {name: found[name] for name in north}
 
 
 @pytest.fixture(scope="module")

@@ -366,7 +366,7 @@ def read_table(name: str, source: Source, unit: str | None = None):
     contract = CONTRACTS[name]
     with _asking(source):
         rows = _mapped(name, source)
-        if unit is not None and "unit" in contract.schema.columns:
+        if unit is not None and "unit" in contract.columns:
             _require_unit(rows, unit, source, contract.may_be_empty)
             rows = rows.filter(rows.unit == unit)
         if name in LAZY:

@@ -47,7 +47,7 @@ def read_table(name: str, folder: Path, source: Source, unit: str | None = None)
         raise Faults(path.name, faults)
     if not len(raw) and not contract.may_be_empty:
         raise Faults(path.name, ["the table is empty. Export it again, or take it out of data:"])
-    if unit is not None and "unit" in contract.schema.columns:
+    if unit is not None and "unit" in contract.columns:
         raw = _rows_of_unit(raw, unit, path.name, contract)
     return convert(raw, contract, source, path.name)
 
@@ -142,7 +142,7 @@ def _load_csv(path: Path, source: Source) -> pd.DataFrame:
 
 def _load_parquet(path: Path, source: Source, contract: Contract, unit: str | None) -> pd.DataFrame:
     headings = pq.read_schema(path).names
-    asked = dict.fromkeys(source.columns.get(name, name) for name in contract.schema.columns)
+    asked = dict.fromkeys(source.columns.get(name, name) for name in contract.columns)
     wanted = [heading for heading in asked if heading in headings]
     unit_heading = source.columns.get("unit", "unit")
     filters = None
@@ -151,7 +151,7 @@ def _load_parquet(path: Path, source: Source, contract: Contract, unit: str | No
     raw = to_pandas(pq.read_table(path, columns=wanted, filters=filters))
     if filters and not len(raw):
         raw = to_pandas(pq.read_table(path, columns=wanted))
-    missing = [h for n in contract.schema.columns if (h := source.columns.get(n, n)) not in headings]
+    missing = [h for n in contract.columns if (h := source.columns.get(n, n)) not in headings]
     if missing:  # the headings that were not asked for help to say what is misspelt
         raw = raw.reindex(columns=[*wanted, *(h for h in headings if h not in wanted)])
     raw.index = raw.index + 1
@@ -174,9 +174,9 @@ def map_columns(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[
     raw = raw.set_axis(headings, axis=1)
     twice = sorted({h for h in headings if headings.count(h) > 1})
     faults += [f"heading '{heading}' stands twice" for heading in twice]
-    used = {source.columns.get(name, name) for name in contract.schema.columns}
+    used = {source.columns.get(name, name) for name in contract.columns}
     spare = [heading for heading in headings if heading not in used]
-    for name, column in contract.schema.columns.items():
+    for name, column in contract.columns.items():
         heading = source.columns.get(name, name)
         if heading in headings:
             continue
@@ -192,9 +192,7 @@ def map_columns(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[
             faults.append(f"optional {shown} is missing, but a heading looks like it.{hint} Rename or map it")
     if faults:
         return raw, faults
-    kept = {
-        name: heading for name in contract.schema.columns if (heading := source.columns.get(name, name)) in headings
-    }
+    kept = {name: heading for name in contract.columns if (heading := source.columns.get(name, name)) in headings}
     return raw[list(kept.values())].set_axis(list(kept), axis=1), []
 
 
@@ -221,7 +219,7 @@ def _convert(raw: pd.DataFrame, contract: Contract, source: Source) -> tuple[pd.
     faults: list[str] = []
     faulty: dict[str, list[int]] = {}
     columns: dict[str, pd.Series] = {}
-    for name in contract.schema.columns:
+    for name in contract.columns:
         if name not in raw:
             continue
         kind = kind_of(contract, name)
@@ -399,7 +397,7 @@ def _check(frame: pd.DataFrame, contract: Contract) -> list[str]:
             rows = cases_left["index"].dropna()
             if contract.key and str(check) == "multiple_fields_uniqueness":
                 continue
-            kind = kind_of(contract, name) if name in contract.schema.columns else "text"
+            kind = kind_of(contract, name) if name in contract.columns else "text"
             value = cases_left["failure_case"].iloc[0]
             shown = f"; found '{_shown(kind, _readable(value, kind))}'" if str(check) != "not_nullable" else ""
             count = len(cases_left)

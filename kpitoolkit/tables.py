@@ -97,9 +97,9 @@ def parse_sources(block: dict) -> dict[str, Source]:
                 faults.append(f"{name}: {where}{said.removeprefix('Value error, ')}{hint}")
             continue
         faults += [
-            f"{name}.columns: '{column}' is not a column of {name}.{suggest(column, CONTRACTS[name].schema.columns)}"
+            f"{name}.columns: '{column}' is not a column of {name}.{suggest(column, CONTRACTS[name].columns)}"
             for column in parsed[name].columns
-            if column not in CONTRACTS[name].schema.columns
+            if column not in CONTRACTS[name].columns
         ]
     if faults:
         raise Faults("data", faults)
@@ -214,7 +214,7 @@ def scan(workspace: Workspace, name: str) -> "pd.DataFrame | Path | object":
         schema = pq.read_schema(path)
     except (OSError, ValueError):
         return read(workspace, [name])[name]
-    times = [column for column in CONTRACTS[name].schema.columns if kind_of(CONTRACTS[name], column) == "time"]
+    times = [column for column in CONTRACTS[name].columns if kind_of(CONTRACTS[name], column) == "time"]
     fits = all(column in schema.names and pa.types.is_timestamp(schema.field(column).type) for column in times)
     return path if fits else read(workspace, [name])[name]
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import parameters, plots, text
 from kpitoolkit.reconciliation import bridge as bridges
-from kpitoolkit.reconciliation import measures, target_tree
+from kpitoolkit.reconciliation import kinds, measures, target_tree
 from kpitoolkit.reconciliation.bridge import written
 from kpitoolkit.reconciliation.catalogue import Catalogue, Kpi
 
@@ -378,7 +378,7 @@ def _over_window(kpi: Kpi, entry, found: pd.DataFrame) -> tuple[float | None, st
         return None, "window"
     looks = [measures.at(found, then) for then in quarters]
     needed = kpi.measures(entry.basis)
-    if len(quarters) > 1 and any(measures.of(name).additive != "flow" or measures.base_of(name)[1] for name in needed):
+    if len(quarters) > 1 and any(kinds.of(name).additive != "flow" or kinds.base_of(name)[1] for name in needed):
         return None, "distinct"
     values = {
         name: None if any(measures.is_missing(look.get(name)) for look in looks) else sum(look[name] for look in looks)

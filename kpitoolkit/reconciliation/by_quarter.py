@@ -5,7 +5,6 @@ quarter has 13 weeks, seldom 12 or 14.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -13,20 +12,6 @@ import pandas as pd
 
 from kpitoolkit import errors, money
 from kpitoolkit.reconciliation import ledger as books
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What kind of figure a measure is, and the tables it can come from (each alternative needs all of its tables)."""
-
-    value_unit: str
-    additive: str
-    sources: tuple[tuple[str, ...], ...]
-
-
-def flow(*sources: tuple[str, ...], unit: str = "money", additive: str = "flow") -> Measure:
-    """A measure that may be summed over quarters and units unless ``additive`` says otherwise."""
-    return Measure(unit, additive, sources)
 
 
 def is_missing(value: object) -> bool:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from kpitoolkit import errors
 from kpitoolkit.parameters import load_yaml
-from kpitoolkit.reconciliation import formula, measures
+from kpitoolkit.reconciliation import formula, kinds
+from kpitoolkit.text import is_missing
 
 BASES = ("finance", "marketing")
 _NAME = r"^[a-z][a-z0-9_]*$"
@@ -155,7 +156,7 @@ class Kpi(_Entry):
 
 def _value(tree: formula.Node, values: Mapping[str, object]):
     inputs = {name: values.get(name) for name in formula.names(tree)}
-    if any(measures.is_missing(value) for value in inputs.values()):
+    if any(is_missing(value) for value in inputs.values()):
         return None, "no_figure"
     try:
         return formula.evaluate(tree, inputs), "ok"
@@ -246,7 +247,7 @@ class Catalogue(_Entry):
             (kpi, basis)
             for kpi in self.kpis
             for basis in kpi.formula.given()
-            if measures.can_come_from(kpi.measures(basis), tables)
+            if kinds.can_come_from(kpi.measures(basis), tables)
         ]
 
 
@@ -324,7 +325,7 @@ def _faults(catalogue: Catalogue) -> list[str]:
     faults.extend(
         f"series, {name}: a measure has this name. Rename the series."
         for name in catalogue.series
-        if measures.is_known(name) or measures.base_of(name)[1]
+        if kinds.is_known(name) or kinds.base_of(name)[1]
     )
     seen = {kpi.id for kpi in catalogue.kpis}
     for criterion in catalogue.criteria:
@@ -352,13 +353,13 @@ def _faults_of(kpi: Kpi, series: Iterable[str] = ()) -> list[str]:
     faults = [
         f"{kpi.id}, driver {name}: a measure has this name. Rename it."
         for name in kpi.drivers
-        if measures.is_known(name, series)
+        if kinds.is_known(name, series)
     ]
     if not kpi.formula.given():
         faults.append(f"{kpi.id}, formula: state formula.finance, formula.marketing or both.")
     if kpi.basis_bridge is not None and len(kpi.formula.given()) < 2:
         faults.append(f"{kpi.id}, basis_bridge: needs formula.marketing and formula.finance.")
-    known = [*measures.known(series), *kpi.drivers]
+    known = [*kinds.known(series), *kpi.drivers]
     texts = [(f"basis {basis}", text) for basis, text in kpi.formula.given().items()]
     texts += [(f"driver {name}", text) for name, text in kpi.drivers.items()]
     texts += [(f"decomposition {name}", entry.formula) for name, entry in kpi.decompositions.items()]

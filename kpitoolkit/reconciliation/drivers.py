@@ -9,7 +9,7 @@ import pandas as pd
 from kpitoolkit import parameters, plots, text
 from kpitoolkit.reconciliation import bridge as bridges
 from kpitoolkit.reconciliation import catalogue as definitions
-from kpitoolkit.reconciliation import formula, measures
+from kpitoolkit.reconciliation import formula, kinds, measures
 from kpitoolkit.reconciliation.bridge import Bridge
 from kpitoolkit.reconciliation.catalogue import Catalogue
 
@@ -111,7 +111,7 @@ def drivers(
         for name, entry in kpi.decompositions.items():
             tree = kpi.tree(entry.formula)
             needed = formula.names(kpi.tree(entry.formula, expand=True))
-            if not measures.can_come_from(needed, declared) or measures.has_nothing_of(table, needed):
+            if not kinds.can_come_from(needed, declared) or measures.has_nothing_of(table, needed):
                 continue
             result = bridges.bridge(
                 tree,

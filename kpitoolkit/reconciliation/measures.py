@@ -11,63 +11,9 @@ import pandas as pd
 
 from kpitoolkit import errors, money, parameters
 from kpitoolkit.reconciliation import measures_company
-from kpitoolkit.reconciliation.by_quarter import (
-    Measure,
-    covered,
-    flow,
-    is_missing,
-    money_by_quarter,
-    quarters_of,
-    tidy,
-)
+from kpitoolkit.reconciliation.by_quarter import covered, is_missing, money_by_quarter, quarters_of, tidy
+from kpitoolkit.reconciliation.kinds import COMPANY, LAGS, MEASURES, base_of, of
 
-_LEDGER, _FINANCIALS, _ORDERS = ("ledger",), ("financials",), ("orders",)
-_CLAIMS = ("platform_claims", "orders", "customers")
-
-MEASURES: dict[str, Measure] = {
-    "revenue": flow(_LEDGER, _FINANCIALS),
-    "cost_of_sales": flow(_LEDGER, _FINANCIALS),
-    "marketing_cost": flow(_LEDGER, _FINANCIALS),
-    "operating_expenses": flow(_LEDGER, _FINANCIALS),
-    "media_cost": flow(_LEDGER),
-    "agency_fees": flow(_LEDGER),
-    "rebates": flow(_LEDGER),
-    "marketing_accruals": flow(_LEDGER),
-    "acquisition_salaries": flow(_LEDGER),
-    "acquisition_tools": flow(_LEDGER),
-    "retention_cost": flow(_LEDGER),
-    "intercompany_revenue": flow(_LEDGER),
-    "contribution_margin": flow(_FINANCIALS),
-    "operating_profit": flow(_LEDGER, _FINANCIALS),
-    "operating_profit_after_tax": flow(_LEDGER, _FINANCIALS),
-    "revenue_at_last_years_rates": flow(_LEDGER, _FINANCIALS),
-    "gross_orders": flow(_ORDERS),
-    "orders": flow(_ORDERS, unit="count"),
-    "active_customers": flow(_ORDERS, unit="count", additive="distinct"),
-    "retained_customers": flow(_ORDERS, unit="count", additive="distinct"),
-    "cohort_lifetime_margin": flow(("orders", "customers")),
-    "cohort_lifetime_margin_low": flow(("orders", "customers")),
-    "cohort_lifetime_margin_high": flow(("orders", "customers")),
-    "cohort_lifetime_revenue": flow(("orders", "customers")),
-    "new_customers": flow(("orders", "customers"), unit="count", additive="distinct"),
-    "media_spend": flow(("ad_spend",)),
-    "impressions": flow(("ad_spend",), unit="count"),
-    "clicks": flow(("ad_spend",), unit="count"),
-    "claimed_value": flow(("platform_claims",)),
-    "claimed_conversions": flow(("platform_claims",), unit="count"),
-    "claims_without_order": flow(_CLAIMS, unit="count"),
-    "duplicate_claims": flow(_CLAIMS, unit="count"),
-    "claims_of_repeat_orders": flow(_CLAIMS, unit="count", additive="distinct"),
-    "unclaimed_first_orders": flow(_CLAIMS, unit="count", additive="distinct"),
-    "paid_members": flow(_FINANCIALS, unit="count", additive="stock"),
-    "total_members": flow(_FINANCIALS, unit="count", additive="stock"),
-    "net_added_members": flow(_FINANCIALS, unit="count"),
-    "net_added_paid_members": flow(_FINANCIALS, unit="count"),
-    **measures_company.MEASURES,
-}
-SERIES = Measure("number", "index", (("kpi_series",),))
-"""Any other name: a series that marketing keeps and the catalogue declares. It is never summed over units."""
-LAGS = {"_year_ago": -4, "_previous_quarter": -1}
 LEDGER_LINES = {
     "revenue": parameters.REVENUE_LINES,
     "cost_of_sales": ("cost_of_sales",),
@@ -98,50 +44,6 @@ OPERATING_COSTS = (
 )
 
 
-def of(name: str) -> Measure:
-    """
-    What kind of figure a name stands for: a measure, a measure some quarters back, or a series of the catalogue.
-
-    Examples
-    --------
-    >>> of("revenue_year_ago").value_unit, of("emissions_tonnes").value_unit, of("followers").value_unit
-    ('money', 'number', 'number')
-    """
-    return MEASURES.get(base_of(name)[0], SERIES)
-
-
-def base_of(name: str) -> tuple[str, int]:
-    """
-    The measure behind a name, and how many quarters back the name looks.
-
-    Examples
-    --------
-    >>> base_of("revenue_year_ago"), base_of("revenue")
-    (('revenue', -4), ('revenue', 0))
-    """
-    for suffix, quarters in LAGS.items():
-        if name.endswith(suffix):
-            return name.removesuffix(suffix), quarters
-    return name, 0
-
-
-def is_known(name: str, series: Iterable[str] = ()) -> bool:
-    """Tell whether a formula may use this name: a measure or a declared series, or one with `_year_ago` or
-    `_previous_quarter` behind it."""
-    return base_of(name)[0] in (*MEASURES, *series)
-
-
-def known(series: Iterable[str] = ()) -> list[str]:
-    """All names of measures, and of these series, that a formula may use."""
-    names = [*MEASURES, *series]
-    return [*names, *(name + suffix for suffix in LAGS for name in names)]
-
-
-def value_unit(name: str) -> str:
-    """Unit of a measure: ``money`` (cents), ``count`` or ``number``."""
-    return of(name).value_unit
-
-
 def has_nothing_of(table: pd.DataFrame, names: Iterable[str]) -> bool:
     """
     Tell whether a unit has nothing of the kind, although the tables are declared: no row of its leads, surveys, series.
@@ -153,26 +55,7 @@ def has_nothing_of(table: pd.DataFrame, names: Iterable[str]) -> bool:
     (True, False)
     """
     absent = {base_of(name)[0] for name in names} - set(table["measure"])
-    return any(name not in MEASURES or name in measures_company.MEASURES or name == "retention_cost" for name in absent)
-
-
-def can_come_from(names: Iterable[str], tables: Iterable[str]) -> bool:
-    """
-    Tell whether each of these measures can be computed from the declared tables.
-
-    Examples
-    --------
-    >>> can_come_from(["revenue", "total_members"], {"financials"}), can_come_from(["new_customers"], {"orders"})
-    (True, False)
-    """
-    tables = set(tables)
-    return all(any(tables.issuperset(needed) for needed in of(name).sources) for name in names)
-
-
-def tables_needed(tables: Iterable[str]) -> list[str]:
-    """Which of the declared tables the measures come from."""
-    needed = {table for measure in (*MEASURES.values(), SERIES) for source in measure.sources for table in source}
-    return sorted((needed | {"fx_rates"}) & set(tables))
+    return any(name not in MEASURES or name in COMPANY or name == "retention_cost" for name in absent)
 
 
 def from_ledger(ledger: pd.DataFrame, accounts: Mapping[str, list[str]], currency: str) -> pd.DataFrame:

@@ -10,44 +10,15 @@ import pandas as pd
 
 from kpitoolkit import errors, money, parameters
 from kpitoolkit.reconciliation.by_quarter import (
-    Measure,
     covered,
-    flow,
     money_by_quarter,
     quarters_of,
     quarters_of_weeks,
     tidy,
     weeks_in,
 )
+from kpitoolkit.reconciliation.kinds import COMPANY
 
-_COUNT, _STOCK = {"unit": "count"}, {"unit": "count", "additive": "stock"}
-MEASURES: dict[str, Measure] = {
-    "platform_sessions": flow(("web_sessions",), **_COUNT),
-    "sessions": flow(("web_sessions",), **_COUNT),
-    "prospect_sessions": flow(("web_sessions",), **_COUNT),
-    "leads_filled": flow(("leads",), **_COUNT),
-    "leads_qualified": flow(("leads",), **_COUNT),
-    "leads_accepted": flow(("leads",), **_COUNT),
-    "leads_won": flow(("leads",), **_COUNT),
-    "nps_promoters": flow(("surveys",), **_COUNT),
-    "nps_detractors": flow(("surveys",), **_COUNT),
-    "nps_answers": flow(("surveys",), **_COUNT),
-    "nps_invited": flow(("surveys",), **_COUNT),
-    "brand_aware": flow(("surveys",), **_COUNT),
-    "brand_answers": flow(("surveys",), **_COUNT),
-    "engaged_employees": flow(("surveys",), **_COUNT),
-    "employee_answers": flow(("surveys",), **_COUNT),
-    "leavers": flow(("hr",), **_COUNT),
-    "headcount_start": flow(("hr",), **_STOCK),
-    "headcount_end": flow(("hr",), **_STOCK),
-    "own_sellout": flow(("market",)),
-    "market_sellout": flow(("market",)),
-    "product_revenue": flow(("products",)),
-    "new_product_revenue": flow(("products",)),
-    "emissions_tonnes": flow(("emissions",), unit="number"),
-    "invested_capital": flow(("capital",), additive="stock"),
-    "capital_charge": flow(("capital",)),
-}
 _SURVEYS = {
     "nps": {
         "nps_promoters": "positive",
@@ -200,7 +171,7 @@ def from_kpi_series(kpi_series: pd.DataFrame, series: Mapping[str, str]) -> pd.D
     ToolkitError
         Where a series has the name of a measure of another table.
     """
-    clash = sorted(set(series) & set(MEASURES))
+    clash = sorted(set(series) & set(COMPANY))
     if clash:
         raise errors.ToolkitError(f"kpi_series: {', '.join(clash)} are measures of other tables. Rename these series.")
     values: dict = {}

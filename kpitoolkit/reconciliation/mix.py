@@ -8,7 +8,7 @@ import pandas as pd
 
 from kpitoolkit import errors, parameters, text
 from kpitoolkit.reconciliation import bridge as bridges
-from kpitoolkit.reconciliation import measures, rollup
+from kpitoolkit.reconciliation import kinds, measures, rollup
 from kpitoolkit.reconciliation.bridge import Bridge, written
 from kpitoolkit.reconciliation.catalogue import Catalogue, Kpi
 from kpitoolkit.reconciliation.formula import Ratio, evaluate, exact, names
@@ -182,8 +182,8 @@ def reversals(
     said, looked = [], 0
     for kpi in catalogue.kpis:
         tree = kpi.tree(kpi.formula.finance or "0", expand=True)
-        kinds = {measures.of(measures.base_of(name)[0]).additive for name in names(tree)}
-        if not isinstance(tree, Ratio) or not kinds <= {"flow", "stock"}:
+        additive = {kinds.of(kinds.base_of(name)[0]).additive for name in names(tree)}
+        if not isinstance(tree, Ratio) or not additive <= {"flow", "stock"}:
             continue
         found = mix_of(kpi, units, quarter, group_currency, fx_rates)
         looked += found.bridge.status == "ok"

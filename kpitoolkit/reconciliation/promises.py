@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import parameters, plots, spending, text
 from kpitoolkit.reconciliation import bridge as bridges
-from kpitoolkit.reconciliation import measures
+from kpitoolkit.reconciliation import kinds, measures
 from kpitoolkit.reconciliation.bridge import written
 from kpitoolkit.reconciliation.catalogue import Catalogue
 
@@ -259,8 +259,8 @@ def promises(
 
 def _figures(name: str, kpis: Mapping, ends: tuple[Mapping, Mapping]):
     """The figure's value at both ends and its unit; no unit where nothing has this name."""
-    if name in ends[0] or measures.is_known(name):
-        return ends[0].get(name), ends[1].get(name), measures.value_unit(name)
+    if name in ends[0] or kinds.is_known(name):
+        return ends[0].get(name), ends[1].get(name), kinds.value_unit(name)
     if name in kpis:
         basis = next(iter(kpis[name].formula.given()))
         return *(kpis[name].value(basis, values)[0] for values in ends), kpis[name].unit

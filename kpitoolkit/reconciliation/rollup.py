@@ -13,7 +13,7 @@ import pandas as pd
 
 from kpitoolkit import errors, money, parameters, plots, text
 from kpitoolkit.reconciliation import bridge as bridges
-from kpitoolkit.reconciliation import measures
+from kpitoolkit.reconciliation import kinds, measures
 from kpitoolkit.reconciliation.bridge import written
 from kpitoolkit.reconciliation.catalogue import Catalogue
 
@@ -331,7 +331,7 @@ def _group_values(
     keys = dict.fromkeys(key for values in converted.values() for key in values)
     group: dict[tuple[str, str], int | None] = {}
     for measure, quarter in keys:
-        if measures.of(measure).additive in ("distinct", "index"):
+        if kinds.of(measure).additive in ("distinct", "index"):
             continue
         parts = [values.get((measure, quarter)) for values in converted.values()]
         if measure == "revenue":
@@ -405,10 +405,10 @@ def _measures_table(group: Mapping, distinct: pd.DataFrame | None, currency: str
     frame = pd.DataFrame(rows, columns=["measure", "quarter", "value"])
     frame["value"] = [np.nan if value is None else float(value) for value in frame["value"]]
     if distinct is not None:
-        counted = distinct[distinct["measure"].map(lambda name: measures.of(name).additive == "distinct")]
+        counted = distinct[distinct["measure"].map(lambda name: kinds.of(name).additive == "distinct")]
         frame = pd.concat([frame, counted[["measure", "quarter", "value"]]], ignore_index=True)
     frame["status"] = np.where(frame["value"].isna(), "no_figure", "ok")
-    frame["value_unit"] = [measures.of(name).value_unit for name in frame["measure"]]
+    frame["value_unit"] = [kinds.of(name).value_unit for name in frame["measure"]]
     frame["currency"] = [currency if unit == "money" else "" for unit in frame["value_unit"]]
     return frame
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from kpitoolkit import pages, tables, text
 from kpitoolkit.parameters import quarter_bounds
-from kpitoolkit.reconciliation import measures
+from kpitoolkit.reconciliation import kinds
 
 _LEDGER_BRIDGES = (
     *("returns", "invoices", "targets", "lift_tests"),
@@ -32,7 +32,7 @@ def tables_to_read(declared: Iterable[str]) -> list[str]:
     (['financials'], ['ledger', 'returns'])
     """
     declared = set(declared)
-    return sorted({*measures.tables_needed(declared), *(declared & set(_LEDGER_BRIDGES))})
+    return sorted({*kinds.tables_needed(declared), *(declared & set(_LEDGER_BRIDGES))})
 
 
 def tables_of_group(declared: Iterable[str], complete: bool = True) -> list[str]:

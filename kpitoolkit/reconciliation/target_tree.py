@@ -12,7 +12,7 @@ import pandas as pd
 
 from kpitoolkit import money, parameters
 from kpitoolkit.reconciliation import bridge as bridges
-from kpitoolkit.reconciliation import formula, measures
+from kpitoolkit.reconciliation import formula, kinds, measures
 from kpitoolkit.reconciliation.catalogue import Catalogue, Kpi
 
 STATUSES = ("recombines", "does_not", "needs_residual", "nothing_beside_it", "cannot_be_told", "no_target")
@@ -74,7 +74,7 @@ def implied(
     known = {
         name: formula.exact(value)
         for name, value in facts.items()
-        if measures.base_of(name)[1] and not measures.is_missing(value)
+        if kinds.base_of(name)[1] and not measures.is_missing(value)
     }
     earlier, made = set(known), {}
     open_ = {kpi.id: kpi for kpi in catalogue.kpis if kpi.id in targets}
@@ -152,7 +152,7 @@ def verdicts(
         Share of a target by which it may differ, by KPI.
     """
     values, made, missing = implied(catalogue, targets, facts)
-    earlier = {n: v for n, v in facts.items() if measures.base_of(n)[1] and not measures.is_missing(v)}
+    earlier = {n: v for n, v in facts.items() if kinds.base_of(n)[1] and not measures.is_missing(v)}
     known = {**{name: formula.exact(value) for name, value in earlier.items()}, **values}
     found = {}
     for kpi in catalogue.kpis:
@@ -236,12 +236,12 @@ def of_group(
 
 def _in_group_currency(catalogue, targets, facts, currency, quarter, group_currency, fx_rates) -> dict[str, Fraction]:
     """What a unit's targets say of measures that may be added over units, in the group's currency."""
-    known = {n: formula.exact(v) for n, v in facts.items() if measures.base_of(n)[1] and not measures.is_missing(v)}
+    known = {n: formula.exact(v) for n, v in facts.items() if kinds.base_of(n)[1] and not measures.is_missing(v)}
     known |= implied(catalogue, targets, facts)[0]
     found = {}
     for name, value in known.items():
-        base, lag = measures.base_of(name)
-        kind = measures.of(base)
+        base, lag = kinds.base_of(name)
+        kind = kinds.of(base)
         rate = Fraction(1)
         if kind.value_unit == "money":
             then = parameters.shift_quarter(quarter, lag) if lag else quarter

@@ -15,7 +15,7 @@ import pandas as pd
 from kpitoolkit import plots, text
 from kpitoolkit.reconciliation import bridge as bridges
 from kpitoolkit.reconciliation import catalogue as definitions
-from kpitoolkit.reconciliation import formula, measures
+from kpitoolkit.reconciliation import formula, kinds, measures
 from kpitoolkit.reconciliation.bridge import Bridge
 from kpitoolkit.reconciliation.catalogue import Catalogue, Kpi
 from kpitoolkit.reconciliation.scorecard import latest_targets
@@ -195,7 +195,7 @@ def _of_kpi(kpi: Kpi, basis: str, values: Mapping, target: Fraction, of_formula:
         tree = kpi.tree(entry.formula)
         inputs = kpi.inputs(values)
         planned = {part: _target_of(kpi, part, own, of_formula, inputs) for part in formula.names(tree)}
-        if all(part.endswith(tuple(measures.LAGS)) for part in planned):
+        if all(part.endswith(tuple(kinds.LAGS)) for part in planned):
             continue
         residual = entry.residual or APART
         result = bridges.bridge(tree, planned, inputs, kpi.unit, "target", quarter, whole, residual, currency)
@@ -217,7 +217,7 @@ def _plain(tree: formula.Node) -> formula.Node:
 
 def _target_of(kpi: Kpi, part: str, own: formula.Node, of_formula: Mapping, inputs: Mapping):
     """The target of a part: of the KPI with its formula, or what is past and known; None where nobody set one."""
-    if part.endswith(tuple(measures.LAGS)):
+    if part.endswith(tuple(kinds.LAGS)):
         return inputs.get(part)
     tree = _plain(kpi.tree(part, expand=True))
     return None if tree == own else of_formula.get(tree)

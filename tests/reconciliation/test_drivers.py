@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from kpitoolkit import parameters, tables
-from kpitoolkit.reconciliation import catalogue, drivers, measures
+from kpitoolkit.reconciliation import catalogue, drivers, kinds
 
 NOW = "2026Q3"
 DECLARED = {"ledger", "orders", "customers", "ad_spend", "platform_claims"}
@@ -24,7 +24,7 @@ def saved(tmp_path, found):
 
 
 def bridged(values, kpis=SHIPPED):
-    rows = [(name, NOW, value, measures.value_unit(name)) for name, value in values.items()]
+    rows = [(name, NOW, value, kinds.value_unit(name)) for name, value in values.items()]
     table = pd.DataFrame(rows, columns=["measure", "quarter", "value", "value_unit"])
     return drivers.basis_bridges(kpis, table, NOW, DECLARED, "EUR")
 

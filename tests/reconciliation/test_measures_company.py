@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from kpitoolkit import errors
-from kpitoolkit.reconciliation import by_quarter, measures, measures_company, rollup
+from kpitoolkit.reconciliation import by_quarter, kinds, measures, measures_company, rollup
 
 DAY = pd.to_datetime
 RATES = pd.DataFrame({"quarter": ["2026Q3", "2025Q3"], "currency": "GBP", "rate": [1.2, 1.1]})
@@ -114,8 +114,8 @@ def test_series_of_the_catalogue_become_measures(how, value):
     found = measures.compute({"kpi_series": pd.concat([table[::-1], other])}, "EUR", series={"followers": how})
     assert at(found)["followers"] == value and "likes" not in set(found["measure"])
     assert found["value_unit"].tolist() == ["number"] and at(found)["followers_year_ago"] is None
-    assert measures.is_known("followers_year_ago", ["followers"]) and not measures.is_known("followers")
-    assert measures.can_come_from(["followers"], {"kpi_series"})
+    assert kinds.is_known("followers_year_ago", ["followers"]) and not kinds.is_known("followers")
+    assert kinds.can_come_from(["followers"], {"kpi_series"})
     with pytest.raises(errors.ToolkitError, match="sessions are measures of other tables"):
         measures_company.from_kpi_series(table, {"sessions": "sum"})
 

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from kpitoolkit import errors, pages, parameters, tables
 from kpitoolkit.pages import summary
-from kpitoolkit.reconciliation import catalogue, drivers, measures, mix, reclassification, rollup, scorecard, sections
+from kpitoolkit.reconciliation import (
+    catalogue,
+    drivers,
+    kinds,
+    measures,
+    mix,
+    reclassification,
+    rollup,
+    scorecard,
+    sections,
+)
 
 CATALOGUE = catalogue.read(Path(__file__).parents[2] / "parameters" / "kpis.yml")
 SEGMENTS = ("Domestic Streaming", "International Streaming", "Domestic DVD")
@@ -39,7 +49,7 @@ def table(currency="EUR", **values):
     rows = [(name, quarter, value) for name, by_quarter in values.items() for quarter, value in by_quarter.items()]
     frame = pd.DataFrame(rows, columns=["measure", "quarter", "value"]).astype({"value": float})
     frame["status"] = frame["value"].isna().map({True: "no_figure", False: "ok"})
-    frame["value_unit"] = [measures.MEASURES[name].value_unit for name in frame["measure"]]
+    frame["value_unit"] = [kinds.MEASURES[name].value_unit for name in frame["measure"]]
     return frame.assign(currency=[currency if unit == "money" else "" for unit in frame["value_unit"]])
 
 

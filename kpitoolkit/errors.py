@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-import pandas as pd
-
 _SHOWN = 40
 
 
@@ -72,6 +70,8 @@ def mask(identifier: object) -> str:
     >>> mask(None)
     '(empty)'
     """
+    import pandas as pd  # an id comes from a table that was read, not so the other errors
+
     if identifier is None or pd.isna(identifier):
         return "(empty)"
     text = str(identifier)

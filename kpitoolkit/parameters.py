@@ -7,18 +7,19 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-import pandas as pd
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.errors import Faults, ToolkitError, suggest
 from kpitoolkit.modelling import BudgetBounds, BudgetScenarios, BudgetTotal, Margin, PreviousCase, RegressionPriors
-from kpitoolkit.sources import IN_ENVIRONMENT, SECRETS, looks_secret
-from kpitoolkit.tables import Workspace, not_built_in, parse_sources
+from kpitoolkit.sources import IN_ENVIRONMENT, SECRETS, Workspace, looks_secret, not_built_in, parse_sources
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED_UNITS = {GROUP_UNIT, "failed", "_interactive", "index", "index.html", "run.json", "signoff.jsonl"}
@@ -441,7 +442,7 @@ def catalogue_path(catalogue: str, case: str, data_dir: str = "") -> Path:
     return (folder / (catalogue or "../kpis.yml")).resolve()
 
 
-def quarter_bounds(quarter: str, timezone: str = "UTC") -> tuple[pd.Timestamp, pd.Timestamp]:
+def quarter_bounds(quarter: str, timezone: str = "UTC") -> "tuple[pd.Timestamp, pd.Timestamp]":
     """Return the first and the last day of a quarter; in another time zone than UTC, as moments of that zone.
 
     Examples
@@ -449,16 +450,19 @@ def quarter_bounds(quarter: str, timezone: str = "UTC") -> tuple[pd.Timestamp, p
     >>> [str(day.date()) for day in quarter_bounds("2026Q3")]
     ['2026-07-01', '2026-09-30']
     """
+    import pandas as pd  # half a second that a run in which nothing changed does not need
+
     period = pd.Period(_known_quarter(quarter), freq="Q")
     bounds = period.start_time.normalize(), period.end_time.normalize()
     return bounds if timezone == "UTC" else tuple(day.tz_localize(timezone) for day in bounds)
 
 
-def local_time(times: pd.Series, timezone: str = "UTC") -> pd.Series:
+def local_time(times: "pd.Series", timezone: str = "UTC") -> "pd.Series":
     """Return what the clocks of a time zone showed at times that are UTC without zone.
 
     Examples
     --------
+    >>> import pandas as pd
     >>> local_time(pd.Series(pd.to_datetime(["2026-06-30 22:30"])), "Europe/Rome").astype(str).tolist()
     ['2026-07-01 00:30:00']
     """
@@ -475,4 +479,5 @@ def shift_quarter(quarter: str, quarters: int) -> str:
     >>> shift_quarter("2026Q3", -4), shift_quarter("2026Q3", -3)
     ('2025Q3', '2025Q4')
     """
-    return str(pd.Period(_known_quarter(quarter), freq="Q") + quarters)
+    year, position = divmod(4 * int(_known_quarter(quarter)[:4]) + int(quarter[-1]) - 1 + quarters, 4)
+    return f"{year}Q{position + 1}"

@@ -1,15 +1,23 @@
-"""One entry of the ``data`` block: a table's file and how it is written, or the table of a named connection.
+"""What the ``data`` block of the parameters says: each table's file and how it is written, or its named connection.
 
-Addresses and credentials have no place here: parameters are written into every notebook that runs.
+Addresses and credentials have no place here: parameters are written into every notebook that runs. No table is read
+here, and no library loaded that reads one: a run in which nothing changed gets by with this.
 """
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kpitoolkit.contracts import CONTRACTS
+from kpitoolkit.errors import Faults, suggest
+
+NETFLIX = Path(__file__).parent / "data" / "netflix.yml"
 CONNECTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 SECRETS = {"url", "uri", "dsn", "address", "host", "port", "user", "username", "password", "token", "credentials"}
 _FILE_OPTIONS = ("sheet", "separator", "decimal", "thousands", "encoding", "date_format")
@@ -123,6 +131,104 @@ class Source(BaseModel):
         except LookupError as error:
             raise ValueError(f"'{value}' is not an encoding such as utf-8 or cp1252") from error
         return value
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """What a notebook works on: one unit of one case, where its data come from and where its results go."""
+
+    case: str
+    unit: str
+    unit_in_data: str
+    data: str | dict
+    data_dir: Path
+    results_dir: Path
+    save_dir: Path
+
+
+def sources(workspace: Workspace) -> tuple[Path, dict[str, Source]]:
+    """Return the folder of the data and the source of each declared table.
+
+    Raises
+    ------
+    Faults
+        With everything that is wrong in the ``data`` block.
+    """
+    if isinstance(workspace.data, str):
+        if workspace.data == "sample":
+            from kpitoolkit import sample  # writes the company at first use; other data never need it
+
+            folder = sample.ensure()
+            block = yaml.safe_load((folder / "data.yml").read_text(encoding="utf-8"))
+        elif workspace.data == "netflix":
+            folder, block = NETFLIX.parent, yaml.safe_load(NETFLIX.read_text(encoding="utf-8"))
+        else:
+            raise Faults("data", [not_built_in(workspace.data)])
+    else:
+        folder, block = workspace.data_dir, workspace.data
+    return folder, parse_sources(block)
+
+
+def not_built_in(stated: str) -> str:
+    """Say that no data have this name; an address is not repeated.
+
+    Examples
+    --------
+    >>> not_built_in("sampel")
+    "'sampel' is not built in: write sample, netflix or a block of tables. Did you mean 'sample'?"
+    """
+    shown = "an address" if "://" in stated else f"'{stated}'"
+    hint = suggest(stated, ("sample", "netflix"))
+    return f"{shown} is not built in: write sample, netflix or a block of tables.{hint}"
+
+
+def parse_sources(block: dict) -> dict[str, Source]:
+    """Check a ``data`` block; raise Faults with all that is wrong in it.
+
+    Examples
+    --------
+    >>> parse_sources({"orders": {"file": "orders.csv"}})["orders"].separator
+    ','
+    """
+    faults: list[str] = []
+    parsed: dict[str, Source] = {}
+    for name, entry in (block or {}).items():
+        if name not in CONTRACTS:
+            faults.append(f"'{name}' is not a table.{suggest(name, CONTRACTS)} Tables: {', '.join(sorted(CONTRACTS))}")
+            continue
+        try:
+            parsed[name] = Source.model_validate(entry)
+        except ValidationError as error:
+            for detail in error.errors():
+                where = "".join(f"'{'.'.join(str(part) for part in detail['loc'])}' " for _ in detail["loc"][:1])
+                hint = suggest(where, Source.model_fields) if detail["type"] == "extra_forbidden" else ""
+                said = "is not an option of a table." if detail["type"] == "extra_forbidden" else detail["msg"]
+                faults.append(f"{name}: {where}{said.removeprefix('Value error, ')}{hint}")
+            continue
+        faults += [
+            f"{name}.columns: '{column}' is not a column of {name}.{suggest(column, CONTRACTS[name].columns)}"
+            for column in parsed[name].columns
+            if column not in CONTRACTS[name].columns
+        ]
+    if faults:
+        raise Faults("data", faults)
+    return parsed
+
+
+def declared(workspace: Workspace) -> set[str]:
+    """Return the names of the tables that the data source declares."""
+    return set(sources(workspace)[1])
+
+
+def files(workspace: Workspace) -> dict[str, Path]:
+    """Return the file of each declared table that is in a file."""
+    folder, declared_sources = sources(workspace)
+    return {name: folder / source.file for name, source in declared_sources.items() if source.file}
+
+
+def connected(workspace: Workspace) -> dict[str, Source]:
+    """Return the source of each declared table that is in a connection."""
+    return {name: source for name, source in sources(workspace)[1].items() if source.connection}
 
 
 def looks_secret(name: str) -> bool:

@@ -5,6 +5,7 @@ are the keys of columns, steps, models and states. Both come from the catalogues
 as they are. Numbers and dates are formatted by Babel.
 """
 
+import datetime
 import math
 from collections.abc import Callable
 from decimal import Decimal
@@ -13,7 +14,6 @@ from gettext import GNUTranslations
 from io import BytesIO
 from pathlib import Path
 
-import pandas as pd
 from babel.dates import format_date
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
@@ -26,6 +26,8 @@ LANGUAGES = ("en", "it")
 LOCALE = {"en": "en_GB", "it": "it_IT"}
 CATALOGUES = Path(__file__).parent / "pages" / "locale"
 MINUS = "\N{MINUS SIGN}"
+_MISSING = ("NAType", "NaTType")
+"""Types of pandas' own missing values, known by name: a run in which nothing changed does without pandas."""
 
 
 def check_language(language: str) -> str:
@@ -99,7 +101,7 @@ def label(key: str, language: str) -> str:
 
 def is_missing(value: object) -> bool:
     """Tell whether a value is None, NaN, NA or NaT."""
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+    return value is None or type(value).__name__ in _MISSING or (isinstance(value, float) and math.isnan(value))
 
 
 def no_figure(language: str) -> str:
@@ -231,7 +233,11 @@ def date(day: object, language: str) -> str:
     """
     if is_missing(day):
         return no_figure(language)
-    return format_date(pd.Timestamp(day).date(), format="d MMM y", locale=LOCALE[check_language(language)])
+    if not isinstance(day, datetime.date):
+        import pandas as pd  # reads every way of writing a day
+
+        day = pd.Timestamp(day)
+    return format_date(day, format="d MMM y", locale=LOCALE[check_language(language)])
 
 
 VALUE_UNITS = {

@@ -20,8 +20,8 @@ BELOW = {
 }
 GROUND = {"errors", "money", "text", "contracts"}
 BELOW["sample"] = GROUND
-BELOW["sources"] = GROUND
-BELOW["readers"] = GROUND | {"sample", "sources"}
+BELOW["sources"] = GROUND | {"sample"}
+BELOW["readers"] = BELOW["sources"] | {"sources"}
 BELOW["connections"] = BELOW["readers"] | {"readers"}
 BELOW["tables"] = BELOW["connections"] | {"connections"}
 BELOW["modelling"] = {"errors"}

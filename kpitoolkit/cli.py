@@ -95,7 +95,8 @@ def check(case, units, write_merged):
     """Read and check the parameters and the data of CASE; run nothing."""
     with _one_message():
         from kpitoolkit import parameters
-        from kpitoolkit.batch.check import check_names, examine, find_case, write_merged_parameters
+        from kpitoolkit.batch.check import check_names, find_case, write_merged_parameters
+        from kpitoolkit.batch.examine import examine
         from kpitoolkit.errors import ToolkitError
 
         _check_catalogues(find_case(case))

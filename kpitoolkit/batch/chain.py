@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kpitoolkit import parameters, tables
+from kpitoolkit import parameters, sources
 from kpitoolkit.batch import guards, record
 from kpitoolkit.batch.check import check_unit
 from kpitoolkit.batch.execute import execute, load
@@ -124,7 +124,7 @@ def run_unit(
     list of Entry, list of str
         Of the notebooks that were asked for; results that this run has to do without, such as ``north/regression``.
     """
-    declared = tables.declared(parameters.workspace_of(batch.case, batch.stated(unit)))
+    declared = sources.declared(parameters.workspace_of(batch.case, batch.stated(unit)))
     faults: list[str] | None = None
     found: list[Entry] = []
     left_out = list(left_out)

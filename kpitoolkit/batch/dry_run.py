@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kpitoolkit import parameters, tables
+from kpitoolkit import parameters, sources
 from kpitoolkit.batch import record, standing
 from kpitoolkit.batch.chain import Batch, job_of
 from kpitoolkit.batch.progress import duration
@@ -41,7 +41,7 @@ def explain(batch: Batch) -> list[Planned]:
     shelved: dict[str, str] = {}
     for unit in (*case.units, GROUP_UNIT):
         batch.data[unit] = standing.data_of(case, batch.stated(unit), seen)
-        declared = tables.declared(parameters.workspace_of(case, batch.stated(unit)))
+        declared = sources.declared(parameters.workspace_of(case, batch.stated(unit)))
         would_run = [] if unit != GROUP_UNIT else [f"{p.unit}/{p.notebook}" for p in planned if p.status == "run"]
         maybe = [] if unit != GROUP_UNIT else [f"{p.unit}/{p.notebook}" for p in planned if p.status == "after"]
         for notebook in batch.chain(unit):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kpitoolkit import __version__, parameters
-from kpitoolkit.batch import identities, record, register, standing
+from kpitoolkit.batch import record, register, standing
 from kpitoolkit.batch.check import check_names
 from kpitoolkit.batch.publish import only_run
 from kpitoolkit.batch.record import GOOD
@@ -311,6 +311,8 @@ def _alone(home: Path) -> Iterator[None]:
 
 def blocking(run: Run, now: Mapping[str, Mapping], units: Sequence[str]) -> list[str]:
     """Say everything for which units cannot be signed: what failed, is missing, changed, or did not pass."""
+    from kpitoolkit.batch import identities  # reads tables: not what a run without signatures needs
+
     said = []
     for unit in units:
         if unit in run.facts.get("refused", {}):

@@ -12,10 +12,9 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from kpitoolkit import parameters, tables
+from kpitoolkit import parameters, sources
 from kpitoolkit.batch import record
 from kpitoolkit.batch.publish import inside
 from kpitoolkit.batch.record import GOOD, Entry, file_digest
@@ -23,6 +22,10 @@ from kpitoolkit.batch.register import Figure, Statement
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.errors import ToolkitError
 from kpitoolkit.parameters import Case, Parameters
+from kpitoolkit.text import is_missing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUN = "run.json"
 PUBLISHED = (".html", ".ipynb", ".parquet", ".csv")
@@ -130,13 +133,16 @@ def relative_folder(folder: Path, home: Path) -> str:
 
 def data_of(case: Case, stated: Parameters, seen: dict[Path, str]) -> dict[str, dict[str, str]]:
     """Return the file and the hash of each declared table, each file read once for all units; or its connection."""
-    place, found = parameters.workspace_of(case, stated), {}
-    for table, path in sorted(tables.files(place).items()):
+    folder, declared = sources.sources(parameters.workspace_of(case, stated))
+    found = {}
+    for table, source in sorted(declared.items(), key=lambda named: (bool(named[1].connection), named[0])):
+        if source.connection:
+            found[table] = {"connection": source.connection, "table": source.table, "sha256": ""}
+            continue
+        path = folder / source.file
         if path not in seen:
             seen[path] = file_digest(path)
         found[table] = {"file": path.name, "sha256": seen[path]}
-    for table, source in sorted(tables.connected(place).items()):
-        found[table] = {"connection": source.connection, "table": source.table, "sha256": ""}
     return found
 
 
@@ -260,11 +266,13 @@ def _changed(kind: str, before: Mapping, after: Mapping) -> list[Change]:
     return [Change(kind, name, was, now) for name, was, now in pairs if was != now]
 
 
-def saved(run: Run, unit: str, name: str) -> pd.DataFrame | None:
+def saved(run: Run, unit: str, name: str) -> "pd.DataFrame | None":
     """Read a table that a unit's notebooks published; None where there is none, or where it cannot be read."""
     place = f"{unit}/tables/{name}.parquet"
     if not any(place in entry.outputs for entry in run.of(unit)):
         return None
+    import pandas as pd  # half a second that a run in which nothing changed does not need
+
     try:
         return pd.read_parquet(run.home / place)
     except Exception:  # whatever a damaged file makes its reader say; that it differs is said by its hash
@@ -277,12 +285,14 @@ def saved_names(run: Run, unit: str) -> list[str]:
     return sorted(Path(name).stem for name in names if name.endswith(".parquet"))
 
 
-def checks(run: Run, unit: str) -> pd.DataFrame:
+def checks(run: Run, unit: str) -> "pd.DataFrame":
     """Return all checks that a unit's notebooks saved: ``table, subject, check, value_cents, threshold_cents, passed``.
 
     ``passed`` is worked out again from the value and its threshold. ``value_unit`` is ``money``, unless the check says
     that it counts.
     """
+    import pandas as pd
+
     columns = ["table", "subject", "check", "value_cents", "threshold_cents", "passed"]
     frames = []
     for name in saved_names(run, unit):
@@ -298,11 +308,12 @@ def checks(run: Run, unit: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def not_examined(tested: pd.DataFrame) -> list[str]:
+def not_examined(tested: "pd.DataFrame") -> list[str]:
     """Return what was not tested for want of data: a subject of which no check was made, else the single checks.
 
     Examples
     --------
+    >>> import pandas as pd
     >>> not_examined(pd.DataFrame({"subject": ["claims", "claims", "spend"], "check": ["a", "b", "c"],
     ...                            "passed": [True, None, None]}))
     ['b', 'spend']
@@ -326,7 +337,7 @@ def figures(run: Run, unit: str, column: str = "actual") -> dict[str, Figure]:
     currency = str(stated.get("group_currency" if unit == GROUP_UNIT else "currency", ""))
     return {
         f"{row.kpi}/{row.basis}": Figure(
-            value=None if pd.isna(row.value) else float(row.value), value_unit=str(row.value_unit), currency=currency
+            value=None if is_missing(row.value) else float(row.value), value_unit=str(row.value_unit), currency=currency
         )
         for row in table.rename(columns={"value": "_", column: "value"}).itertuples(index=False)
     }

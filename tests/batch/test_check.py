@@ -9,16 +9,8 @@ import yaml
 from click.testing import CliRunner
 
 from kpitoolkit import parameters
-from kpitoolkit.batch.check import (
-    check_names,
-    check_unit,
-    examine,
-    find_case,
-    notes_of,
-    regression_faults,
-    too_large_faults,
-    write_merged_parameters,
-)
+from kpitoolkit.batch.check import check_names, check_unit, find_case, write_merged_parameters
+from kpitoolkit.batch.examine import examine, notes_of, regression_faults, too_large_faults
 from kpitoolkit.cli import main
 from kpitoolkit.errors import Faults, ToolkitError
 from kpitoolkit.parameters import Parameters

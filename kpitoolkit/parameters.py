@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from kpitoolkit import plain_yaml
 from kpitoolkit.contracts import GROUP_UNIT
 from kpitoolkit.errors import Faults, ToolkitError, suggest
 from kpitoolkit.modelling import BudgetBounds, BudgetScenarios, BudgetTotal, Margin, PreviousCase, RegressionPriors
@@ -260,46 +260,10 @@ def _unit_fault(unit: str) -> str | None:
     return None
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key stated twice."""
-
-
-def _mapping_once(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict:
-    seen: set = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"'{key}' is stated twice", key_node.start_mark)
-        seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_once)
-
-
-def load_yaml(path: Path) -> Any:
-    """Read a YAML file safely: no tags, no key stated twice.
-
-    Raises
-    ------
-    Faults
-        With the line and column of what cannot be read.
-    """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        tag = "YAML tags are not read: write plain values. " if "tag" in str(error.problem) else ""
-        raise Faults(path.name, [f"{where}{tag}{error.problem}"]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Faults(path.name, [f"is not YAML in UTF-8: {error}"]) from error
-
-
 def _read_yaml(path: Path, faults: list[str]) -> dict[str, Any] | None:
     """Read one parameter file; None, and a fault, where it cannot be read."""
     try:
-        content = load_yaml(path)
+        content = plain_yaml.load(path)
     except Faults as error:
         faults += [f"{error.where}: {fault}" for fault in error.faults]
         return None

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kpitoolkit import plain_yaml
 from kpitoolkit.contracts import CONTRACTS
 from kpitoolkit.errors import Faults, suggest
 
@@ -159,9 +159,9 @@ def sources(workspace: Workspace) -> tuple[Path, dict[str, Source]]:
             from kpitoolkit import sample  # writes the company at first use; other data never need it
 
             folder = sample.ensure()
-            block = yaml.safe_load((folder / "data.yml").read_text(encoding="utf-8"))
+            block = plain_yaml.load(folder / "data.yml")
         elif workspace.data == "netflix":
-            folder, block = NETFLIX.parent, yaml.safe_load(NETFLIX.read_text(encoding="utf-8"))
+            folder, block = NETFLIX.parent, plain_yaml.load(NETFLIX)
         else:
             raise Faults("data", [not_built_in(workspace.data)])
     else:

@@ -17,8 +17,9 @@ BELOW = {
     "money": {"errors"},
     "text": {"errors"},
     "contracts": {"errors"},
+    "plain_yaml": {"errors"},
 }
-GROUND = {"errors", "money", "text", "contracts"}
+GROUND = {"errors", "money", "text", "contracts", "plain_yaml"}
 BELOW["sample"] = GROUND
 BELOW["sources"] = GROUND | {"sample"}
 BELOW["readers"] = BELOW["sources"] | {"sources"}

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from kpitoolkit import errors
-from kpitoolkit.parameters import load_yaml
+from kpitoolkit import errors, plain_yaml
 from kpitoolkit.reconciliation import formula, kinds
 from kpitoolkit.text import is_missing
 
@@ -267,7 +266,7 @@ def read(path: str | Path) -> Catalogue:
     path = Path(path)
     if not path.is_file():
         raise errors.ToolkitError(f"{path}: there is no catalogue. Check the parameter 'catalogue'.")
-    return from_content(load_yaml(path), path.name)
+    return from_content(plain_yaml.load(path), path.name)
 
 
 def from_content(stated: object, where: str = "kpis.yml") -> Catalogue:

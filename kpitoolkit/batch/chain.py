@@ -22,7 +22,7 @@ from kpitoolkit.batch import guards, record
 from kpitoolkit.batch.check import check_unit
 from kpitoolkit.batch.execute import execute, load
 from kpitoolkit.batch.plan import Notebook
-from kpitoolkit.batch.publish import inside, move, publish
+from kpitoolkit.batch.publish import inside, move, publish, refuse_outside
 from kpitoolkit.batch.reasons import CONNECTION, by_notebook, listed, shortened, why
 from kpitoolkit.batch.record import GOOD, Entry
 from kpitoolkit.batch.redact import Redactor
@@ -339,9 +339,14 @@ def shelve(batch: Batch, entry: Entry) -> None:
     """Put a notebook's published tables on the shelf that later notebooks read."""
     if entry.unit == GROUP_UNIT:
         return
-    for name in entry.outputs:
-        if name.startswith(f"{entry.unit}/tables/"):
-            shutil.copy2(inside(batch.home, name), inside(batch.work, f"results/{name}"))
+    names, shelves = (
+        [name for name in entry.outputs if name.startswith(f"{entry.unit}/tables/")],
+        batch.work / "results",
+    )
+    for place in (batch.home, shelves):
+        refuse_outside(place, names)
+    for name in names:
+        shutil.copy2(batch.home / name, shelves / name)
 
 
 def _shelve_earlier(batch: Batch, job: Entry) -> list[str]:

@@ -35,6 +35,16 @@ def inside(home: Path, name: str) -> Path:
     return path
 
 
+def refuse_outside(home: Path, names: Iterable[str]) -> None:
+    """Refuse outputs as ``inside`` does, each folder looked at once: a run has thousands of files in a few folders."""
+    known = {home}
+    for name in names:
+        path = home / name
+        if path.parent not in known or path.name == ".." or path.is_symlink():
+            inside(home, name)
+            known.add(path.parent)
+
+
 def move(source: Path, target: Path) -> None:
     """Move a file to its place in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -217,9 +217,11 @@ def says(found: bytes, right: bytes) -> bool | None:
 
 
 def _name(run: Run, unit: str, language: str) -> str:
-    label = text.label(unit, language)
     stated = run.facts["units"][unit]["parameters"].get("unit_name") or {}
-    return str(stated.get(language) or (label[:1].upper() + label[1:]))
+    if stated.get(language):
+        return str(stated[language])
+    label = text.label(unit, language)
+    return label[:1].upper() + label[1:]
 
 
 def sentences(state: State, run: Run, language: str) -> list[str]:

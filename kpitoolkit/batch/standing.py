@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from kpitoolkit import parameters, sources
 from kpitoolkit.batch import record
-from kpitoolkit.batch.publish import inside
+from kpitoolkit.batch.publish import refuse_outside
 from kpitoolkit.batch.record import GOOD, Entry, file_digest
 from kpitoolkit.batch.register import Figure, Statement
 from kpitoolkit.contracts import GROUP_UNIT
@@ -100,8 +100,7 @@ def read_run(home: Path) -> Run:
         raise ToolkitError(f"{path}: is damaged, or of an earlier version. Run the case again") from error
     if not whole or not known:
         raise ToolkitError(f"{path}: the last run did not come to its end. Run the case again")
-    for name in {*facts["units"], *(name for entry in entries.values() for name in entry.outputs)}:
-        inside(home, name)
+    refuse_outside(home, {*facts["units"], *(name for entry in entries.values() for name in entry.outputs)})
     return Run(home, facts, entries)
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from kpitoolkit.batch.publish import inside, only_run, publish
+from kpitoolkit.batch.publish import inside, only_run, publish, refuse_outside
 from kpitoolkit.errors import ToolkitError
 
 
@@ -19,7 +19,7 @@ def test_files_are_moved_and_what_is_no_longer_written_goes(tmp_path):
     assert {path.name: path.read_text() for path in (home / "u").iterdir()} == {"kept": "now", "strange": "before"}
 
 
-@pytest.mark.parametrize("name", ["../x", "u/../../x", "/etc/x", "", "."])
+@pytest.mark.parametrize("name", ["../x", "u/../../x", "/etc/x", "/x", "u/..", "..", "", "."])
 def test_no_output_leads_out_of_the_folder(tmp_path, name):
     (tmp_path / "made").write_text("x")
     with pytest.raises(ToolkitError, match="leads out"):
@@ -27,6 +27,8 @@ def test_no_output_leads_out_of_the_folder(tmp_path, name):
     assert not (tmp_path / "home").exists()
     with pytest.raises(ToolkitError, match="leads out"):
         publish(tmp_path / "home", {}, earlier=[name])
+    with pytest.raises(ToolkitError, match="leads out"):
+        refuse_outside(tmp_path / "home", ["u/fine", "fine", name])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
@@ -39,6 +41,9 @@ def test_no_output_follows_a_link_out_of_the_folder(tmp_path):
     for name in ("unit/page.html", "south/page.html", "north/page.html"):
         with pytest.raises(ToolkitError, match="leads out"):
             inside(tmp_path / "home", name)
+        with pytest.raises(ToolkitError, match="leads out"):
+            refuse_outside(tmp_path / "home", ["north/fine", "fine", name])
+    refuse_outside(tmp_path / "home", ["north", "north/fine", "fine", "north/new/fine"])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")

@@ -201,7 +201,6 @@ def _check_catalogues(folder: Path) -> None:
     """Read every catalogue of KPIs that a case names: a fault in it concerns all units, so nothing is run."""
     from kpitoolkit import parameters
     from kpitoolkit.errors import Faults, ToolkitError
-    from kpitoolkit.reconciliation import catalogue
 
     case, faults = parameters.read_case(folder), []
     named = {stated.catalogue for stated in (*case.units.values(), case.group)}
@@ -209,6 +208,8 @@ def _check_catalogues(folder: Path) -> None:
         path = parameters.catalogue_path(name, case.name, str(case.folder))
         if not path.is_file() and name == parameters.Parameters.model_fields["catalogue"].default:
             continue  # a project of one's own notebooks may do without
+        from kpitoolkit.reconciliation import catalogue
+
         try:
             catalogue.read(path)
         except Faults as error:

@@ -227,6 +227,8 @@ def _run(batch: Batch, jobs: int | None, tell: Tell, run_units: Callable) -> Rep
         waiting = Entry(unit, notebook.name, batch.language or batch.stated(unit).language, "waiting")
         tell(replace(waiting, seconds=batch.before.get(waiting.place, waiting).seconds), 0, total)
     journal = _Journal(batch, total, tell)
+    for kept in (record.package_digest, record.versions):
+        kept()  # read once, before the units' threads ask for it all at once
     try:
         left_out = run_units(batch, tuple(case.units), jobs, journal.report, journal.stop)
         if {entry.status for entry in journal.reports} - {"not_made"} != {"refused"}:

@@ -229,6 +229,7 @@ def measured(way, work, **environment):
             shutil.rmtree(work[name], ignore_errors=True)
         Path(work[name]).mkdir(parents=True, exist_ok=True)
     told = {**os.environ, **dict.fromkeys(ONE_THREAD, "1"), "PYTHONPATH": str(ROOT), **environment}
+    told.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody's modules are compiled at each start
     before, began, most, done = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), [0.0], threading.Event()
 
     def watch():

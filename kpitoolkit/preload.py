@@ -57,6 +57,7 @@ def load(alive: int, imported: Iterable[str] | None = None) -> None:
     watch.start()
     PATH[:] = [place for place in sys.path if place]
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # Arrow's allocator starts a thread when loaded
+    gc.disable()
     for name in modules(imported):
         with contextlib.suppress(ModuleNotFoundError):  # an optional one: the kernel does without it, too
             import_module(name)
@@ -64,6 +65,7 @@ def load(alive: int, imported: Iterable[str] | None = None) -> None:
         sys.modules["duckdb"].close()  # its default connection, which has a thread; made anew at first use
     gc.collect()
     gc.freeze()
+    gc.enable()
     loaded.set()
     watch.join()
     atexit.register(os._exit, 0)  # taking down what was loaded takes a second, and serves nobody

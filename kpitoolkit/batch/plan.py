@@ -6,6 +6,7 @@ A notebook states, in its metadata under ``kpitoolkit``, ``needs`` (a list of al
 
 import ast
 import json
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,10 +117,12 @@ def imports(content: dict) -> tuple[str, ...]:
     """
     found: list[str] = []
     for cell in content.get("cells", []):
-        lines = "".join(cell["source"]).splitlines() if cell.get("cell_type") == "code" else []
+        lines = "".join(cell.get("source", "")).splitlines() if cell.get("cell_type") == "code" else []
         try:
-            statements = ast.walk(ast.parse("\n".join(line for line in lines if line[:1] not in "%!")))
-        except (SyntaxError, ValueError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the kernel says what it thinks of the code
+                statements = ast.walk(ast.parse("\n".join(line for line in lines if line[:1] not in "%!")))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         for statement in statements:
             if isinstance(statement, ast.Import):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kpitoolkit.batch.plan import parameter_names, read_notebooks
+from kpitoolkit.batch.plan import imports, parameter_names, read_notebooks
 from kpitoolkit.errors import Faults, ToolkitError
 from kpitoolkit.parameters import Parameters
 
@@ -39,6 +39,14 @@ def test_faults_of_all_notebooks_together(tmp_path):
 def test_parameters_that_are_not_python():
     with pytest.raises(ValueError, match="not Python"):
         parameter_names({"cells": [{"metadata": {"tags": ["parameters"]}, "source": "a = "}]})
+
+
+@pytest.mark.parametrize(
+    "source", ["x = " + "1+" * 20_000 + "1", "x = " + "-" * 200_000 + "1", "not python", "x = '\0'", "%load_ext a"]
+)
+def test_a_cell_that_cannot_be_read_ahead_is_the_kernels_to_refuse(source):
+    cells = [{"cell_type": "code", "source": text} for text in (source, "import pandas\nfrom a.b import c")]
+    assert imports({"cells": [*cells, {"cell_type": "code"}]}) == ("pandas", "a.b", "a.b.c")
 
 
 def test_each_of_our_notebooks_says_what_it_needs_and_names_no_unknown_parameter():

@@ -131,15 +131,6 @@ def by_nbconvert(work):
     subprocess.run([*command, *map(str, copies)], check=True, stderr=subprocess.DEVNULL)
 
 
-def by_batch(work):
-    """Run the case as ``kpitoolkit run`` does."""
-    from kpitoolkit.batch.runner import run_case
-
-    report = run_case(Path(work["case"]), output=Path(work["out"]), jobs=2, notebooks_dir=Path(work["notebook"]).parent)
-    if report.exit_status:
-        raise SystemExit("\n".join(entry.message for entry in report.entries if entry.message))
-
-
 def floor(work):
     """Run the cells' own code for every unit in this process, which has the libraries; print CPU-seconds of that."""
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
@@ -194,12 +185,14 @@ WAYS = {
     "papermill in a loop": lambda work: by_papermill(work, 1),
     "papermill, two threads": lambda work: by_papermill(work, 2),
     "nbconvert --execute": by_nbconvert,
-    "kpitoolkit, cold kernels": by_batch,
-    "kpitoolkit, warm kernels": by_batch,
-    "kpitoolkit, warm, unchanged": by_batch,
+    "kpitoolkit, cold kernels": None,
+    "kpitoolkit, warm kernels": None,
+    "kpitoolkit, warm, unchanged": None,
     "floor": floor,
     "sample by papermill": sample_by_papermill,
 }
+"""What is asked of this script in a process of its own; None for the command that users give."""
+COMMAND = "from kpitoolkit.cli import main; main()"
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
@@ -239,7 +232,10 @@ def measured(way, work, **environment):
     watcher = threading.Thread(target=watch)
     watcher.start()
     asked = [sys.executable, str(Path(__file__).resolve()), "--way", way, "--work", json.dumps(work)]
-    ran = subprocess.run(asked, env=told, stdout=subprocess.PIPE, text=True, check=True)
+    if WAYS[way] is None:
+        asked = [sys.executable, "-c", COMMAND, "run", work["case"], "--output", work["out"], "--jobs", "2"]
+    folder = Path(work["notebook"]).parents[1]  # the project's
+    ran = subprocess.run(asked, env=told, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
     wall = time.monotonic() - began
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -314,7 +310,7 @@ def leak(count):
             "threads": own.num_threads(),
             "files": own.num_fds(),
             "ports": len(kinds),
-            "folders": len(list(temporary.glob("kpi-*"))),
+            "folders": len([one for kind in ("kpi-*", "pymp-*") for one in temporary.glob(kind)]),
             "MB": round(own.memory_info().rss / 2**20),
         }
 

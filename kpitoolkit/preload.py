@@ -53,13 +53,14 @@ def load(alive: int, imported: Iterable[str] | None = None) -> None:
         What the notebooks to come import; by default all that is known.
     """
     loaded = threading.Event()
-    watch = threading.Thread(target=_end_unwanted, args=(alive, loaded))
+    watch = threading.Thread(target=_end_unwanted, args=(alive, loaded), daemon=True)
     watch.start()
-    PATH[:] = [place for place in sys.path if place]
+    sys.path.pop()  # where this module itself was found, if nowhere else
+    PATH[:] = sys.path
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # Arrow's allocator starts a thread when loaded
     gc.disable()
     for name in modules(imported):
-        with contextlib.suppress(ModuleNotFoundError):  # an optional one: the kernel does without it, too
+        with contextlib.suppress(Exception):  # the kernel that needs it says why it cannot be had
             import_module(name)
     if "duckdb" in sys.modules:
         sys.modules["duckdb"].close()  # its default connection, which has a thread; made anew at first use

@@ -5,6 +5,7 @@ papermill logs goes to whoever has set up logging, never among the lines of prog
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -79,6 +80,7 @@ class Watch:
     mark: str = ""
     said: int = 0
     code: int | None = None
+    _left: list[psutil.Process] = field(default_factory=list)
     _deadline: float = math.inf
     _ended: threading.Event = field(default_factory=threading.Event)
 
@@ -126,8 +128,16 @@ class Watch:
             self.code = process.poll()
         return self.code
 
+    def note_started(self) -> None:
+        """Note what the kernel has started and not ended: once it has ended itself, nobody could tell."""
+        with contextlib.suppress(psutil.Error, TypeError):
+            self._left = psutil.Process(self.kernel.pid).children(recursive=True)
+
     def end(self) -> None:
         """Kill the kernel and all that it has started."""
+        for one in self._left:
+            with contextlib.suppress(psutil.Error):
+                one.kill()  # not where the number is another process's by now
         if self.kernel is None or not self.kernel.pid:
             return
         for _ in range(5):  # until nothing is left that could start more
@@ -257,6 +267,11 @@ class _WatchedNotebook(PapermillNotebookClient):
         self._watch.begin()
         return client
 
+    async def _async_cleanup_kernel(self):
+        self._watch.note_started()
+        await super()._async_cleanup_kernel()
+
+    _cleanup_kernel = run_sync(_async_cleanup_kernel)
     start_new_kernel = run_sync(async_start_new_kernel)
     start_new_kernel_client = run_sync(async_start_new_kernel_client)
 

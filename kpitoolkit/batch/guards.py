@@ -3,7 +3,7 @@
 A kernel confines itself before its first thread and cell, so all that it starts is confined too: it reads what it
 likes, writes only below the folders of ``KPITOOLKIT_WRITABLE``, and reaches no process but its own. Where the system
 has no Landlock, `Watched` notices afterwards which published files changed that no notebook of the run has published.
-``python -m kpitoolkit.batch.guards`` is a kernel's launcher that confines itself first.
+`launch` is a kernel's launcher that does so first, and sees to it that nothing which a kernel has started outlives it.
 """
 
 import contextlib
@@ -22,6 +22,11 @@ from pathlib import Path
 from kpitoolkit.batch import record
 
 VARIABLE = "KPITOOLKIT_WRITABLE"
+FOLDER = str(record.PACKAGE.parent)
+OWN_PATH = f"import sys; sys.path[:] = [place for place in sys.path if place] + [{FOLDER!r}]"
+"""First words of a process of ours: no file of the working folder stands in for a library."""
+LAUNCHER = ["-c", f"{OWN_PATH}; from {__name__} import launch; launch()"]
+"""What takes the place of ``-m ipykernel_launcher``."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm")
 # linux/landlock.h; the numbers are the same on every architecture
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -207,16 +212,20 @@ def adopt() -> None:
 
 def end_all() -> None:
     """End this process with all that it has started, in its session or out of it."""
-    import psutil
+    try:
+        import psutil
 
-    for _ in range(5):  # until nothing is left that could start more
-        found = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
-        for one in found:
-            with contextlib.suppress(psutil.Error):
-                one.kill()
-        if not found:
-            break
-    os.killpg(0, signal.SIGKILL)
+        for _ in range(5):  # until nothing is left that could start more
+            with contextlib.suppress(psutil.Error):  # ended in the meantime
+                found = psutil.Process().children(recursive=True)
+                if not found:
+                    break
+                for one in found:
+                    with contextlib.suppress(psutil.Error):
+                        one.kill()
+                psutil.wait_procs(found, timeout=0.2)
+    finally:
+        os.killpg(0, signal.SIGKILL)
 
 
 def _end_with(parent: int) -> None:
@@ -226,12 +235,15 @@ def _end_with(parent: int) -> None:
     end_all()
 
 
-if __name__ == "__main__":
+def launch() -> None:
+    """Be a kernel that is confined, where that is asked for, and ends with whoever has started it."""
     import runpy
 
+    sys.path.pop()  # where this module itself was found, if nowhere else
     confine()
     if os.getpgrp() == os.getpid():  # else others would be ended too
         adopt()
         os.environ.pop("JPY_PARENT_PID", None)  # ipykernel's own look-out ends the kernel alone
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    sys.path.insert(0, "")  # the launcher takes off what comes first
     runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)

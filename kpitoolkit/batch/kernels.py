@@ -5,26 +5,20 @@ same name, one thread in BLAS. Kernels talk through sockets in a folder of their
 parallel runs cannot collide on a port. They are forked from a server that has the libraries (`warm`) or started anew.
 """
 
-import contextlib
-import functools
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerFactory
 
-from kpitoolkit.batch import guards, warm
+from kpitoolkit.batch import guards, scratch, warm
 from kpitoolkit.batch.warm import SERVED
 
 KERNEL_NAME = "python3"
-_PREFIX, _HELD = "kpi-", ".held"
 _LONGEST_SOCKET = 100  # a Unix socket's path holds 104 to 108 bytes
 
 
@@ -62,9 +56,8 @@ class BatchKernelManager(AsyncKernelManager):
     def __init__(self, **kwargs):
         kwargs.setdefault("kernel_spec_manager", KernelSpecManager(kernel_dirs=[]))
         super().__init__(**kwargs)
-        sweep()
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._held = _hold(self._folder)
+        self._scratch = scratch.Scratch()
+        self._folder = self._scratch.path
         connection = self._folder / "k.json"
         if sys.platform != "win32" and len(os.fsencode(connection)) < _LONGEST_SOCKET - 10:
             self.transport = "ipc"
@@ -83,7 +76,8 @@ class BatchKernelManager(AsyncKernelManager):
             temporary = self._folder / "tmp"
             temporary.mkdir()
             stated |= {"TMPDIR": str(temporary), guards.VARIABLE: json.dumps([str(self._folder), *self.writable])}
-            self.kernel_spec.argv[1:3] = ["-m", guards.__name__]
+        if os.name != "nt":
+            self.kernel_spec.argv[1:3] = guards.LAUNCHER
         kwargs["extra_arguments"] = [*kwargs.get("extra_arguments", ()), "--IPKernelApp.log_level=CRITICAL"]
         if self.start == "warm" and _provided():
             self.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": warm.NAME}
@@ -94,9 +88,7 @@ class BatchKernelManager(AsyncKernelManager):
         """Remove the kernel's folder with its sockets."""
         await super().cleanup_resources(restart=restart)
         if not restart:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            if self._held is not None:
-                self._held.close()
+            self._scratch.remove()
 
 
 def prepare(imported: Iterable[str]) -> None:
@@ -108,31 +100,6 @@ def prepare(imported: Iterable[str]) -> None:
 def _provided() -> bool:
     """Tell whether kernels can be asked for by the provisioner's name: not where the toolkit was only copied."""
     return warm.NAME in KernelProvisionerFactory.instance().get_provisioner_entries()
-
-
-@functools.cache
-def sweep() -> None:
-    """Remove, once in each process, the folders of kernels whose manager has ended without removing them."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another's, which is not ours to look into
-            held = _hold(folder) if (folder / _HELD).is_file() else None
-            if held is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-                held.close()
-
-
-def _hold(folder: Path) -> IO | None:
-    """Hold a kernel's folder until this process ends; None where another does, or where the system has no such hold."""
-    if os.name == "nt":
-        return None
-    import fcntl
-
-    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(folder / _HELD, "w", encoding="utf-8"))
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        stack.pop_all()
-        return file
-    return None
 
 
 def manager(outputs: Path | None = None, start: str = "warm") -> type[BatchKernelManager]:

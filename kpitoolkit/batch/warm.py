@@ -7,6 +7,7 @@ however that process ends. Where a kernel cannot be forked (another system, anot
 started the usual way, and `WarmProvisioner.started` says so.
 """
 
+import atexit
 import contextlib
 import io
 import logging
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from jupyter_client.provisioning import LocalProvisioner
 
-from kpitoolkit.batch import guards
+from kpitoolkit.batch import guards, scratch
 
 NAME = "kpitoolkit-warm"
 SWITCH = "KPITOOLKIT_KERNELS"
@@ -38,7 +39,7 @@ SERVED = {
 }
 """What changes figures or pictures and is read once, when Python or a library starts: alike in the server and in every
 kernel of a batch."""
-_LAUNCHERS = ("ipykernel_launcher", guards.__name__)
+_LAUNCHERS = (["-m", "ipykernel_launcher"], guards.LAUNCHER)
 _log = logging.getLogger(__name__)
 
 
@@ -62,11 +63,7 @@ class Server(forkserver.ForkServer):
     def ensure_running(self):
         """Start the server, where none runs that would do; it loads by itself, and its first kernel waits for that."""
         with self._lock:
-            resource_tracker.ensure_running()
-            if self._forkserver_pid is not None and (self._process.poll() is not None or self._stamp != _newest()):
-                self._leave()
-            if self._forkserver_pid is None:
-                self._start()
+            self._ensure()
 
     def prepare(self, imported: Iterable[str]) -> None:
         """Start a server that loads what notebooks import, where none runs that has it."""
@@ -77,11 +74,22 @@ class Server(forkserver.ForkServer):
             elif self._imported is not None and not asked <= self._imported:
                 self._leave()
                 self._imported |= asked
-        self.ensure_running()
+            try:
+                self._ensure()
+            except OSError:  # the first kernel tries again, and says so; more names than a command holds are not told
+                self._imported = None
+
+    def _ensure(self):
+        resource_tracker.ensure_running()
+        if self._forkserver_pid is not None and (self._process.poll() is not None or self._stamp != _newest()):
+            self._leave()
+        if self._forkserver_pid is None:
+            self._start()
 
     def _leave(self):
         os.close(self._forkserver_alive_fd)  # a server that still runs ends once its kernels have
         self._forkserver_pid = None
+        self._remove()
 
     def wait_for_end(self, seconds: float = 2.0) -> None:
         """Wait for a server that seems to have ended, so that the next kernel starts another."""
@@ -90,16 +98,17 @@ class Server(forkserver.ForkServer):
                 self._process.wait(seconds)
 
     def _start(self):
+        folder = scratch.Scratch()
+        self._remove = util.Finalize(self, folder.remove, exitpriority=1)
+        address = str(folder.path / "s")
         with socket.socket(socket.AF_UNIX) as listener:
-            address = connection.arbitrary_address("AF_UNIX")
             listener.bind(address)
-            if not util.is_abstract_socket_namespace(address):
-                os.chmod(address, 0o600)
+            os.chmod(address, 0o600)
             listener.listen()
             alive, held = os.pipe()
             passed = listener.fileno(), alive
             imported = None if self._imported is None else sorted(self._imported)
-            command = f"import {self._preloaded} as held; held.load({alive}, {imported!r}); "
+            command = f"{guards.OWN_PATH}; import {self._preloaded} as held; held.load({alive}, {imported!r}); "
             command += f"from multiprocessing.forkserver import main; main({passed[0]}, {passed[1]}, [])"
             told = {**os.environ, **SERVED, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # else it warns of itself
             try:
@@ -116,7 +125,10 @@ class Server(forkserver.ForkServer):
 
 
 def _newest() -> int:
-    return max(path.stat().st_mtime_ns for path in PACKAGE.rglob("*.py"))
+    files = (
+        os.path.join(folder, name) for folder, _, names in os.walk(PACKAGE) for name in names if name[-3:] == ".py"
+    )
+    return max(os.stat(file).st_mtime_ns for file in files)
 
 
 _server = Server()
@@ -132,8 +144,7 @@ def prepare(imported: Iterable[str]) -> None:
         known.
     """
     if available():
-        with contextlib.suppress(OSError):  # the first kernel tries again, and says so
-            _server.prepare(imported)
+        _server.prepare(imported)
 
 
 class _Popen(popen_fork.Popen):
@@ -233,7 +244,7 @@ def forkable(command: Sequence[str], environment: Mapping[str, str]) -> list[str
     same = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
     if not available() or any(environment.get(name) != os.environ.get(name) for name in same):
         return None
-    if command[1] != "-m" or command[2] not in _LAUNCHERS or not Path(command[0]).samefile(sys.executable):
+    if list(command[1:3]) not in _LAUNCHERS or not Path(command[0]).samefile(sys.executable):
         return None
     return list(command[3:])
 
@@ -243,6 +254,7 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
     import numpy as np
     from ipykernel.kernelapp import IPKernelApp
 
+    atexit.unregister(os._exit)  # the server's own end
     os.environ.clear()
     os.environ.update(environment)
     guards.confine()  # before there is a thread
@@ -257,6 +269,7 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
     app = IPKernelApp.instance(parent_handle=os.getppid())
     app.initialize(arguments)
     app.start()
+    atexit._run_exitfuncs()  # a forked process does not do so by itself
 
 
 def _end_with_parent() -> None:

@@ -281,10 +281,15 @@ def test_nothing_is_written_through_a_link(tmp_path):
 
 CALL = "from kpitoolkit.cli import main; main(['run', 'tiny', '--output', 'outputs', '--jobs', '2', '--unit', 'north', "
 CALL += "'--unit', 'other'])"
+UNGUARDED = "from kpitoolkit.batch import guards; guards.version = lambda: 0; "
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_cut_short_leaves_no_kernel_and_the_next_goes_on_from_there(tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "before"),
+    [(signal.SIGINT, ""), (signal.SIGKILL, ""), (signal.SIGKILL, UNGUARDED)],
+    ids=["ctrl-c", "kill -9", "kill -9 without Landlock"],
+)
+def test_a_run_that_is_cut_short_leaves_no_kernel_and_the_next_goes_on_from_there(tmp_path, number, before):
     place = Place(tmp_path, units=("north", "other"))
     financials = place.case / "financials.csv"
     financials.write_text(financials.read_text() + "2026Q3,other,b,f,printed,false,5\n")
@@ -292,7 +297,7 @@ def test_a_run_that_is_cut_short_leaves_no_kernel_and_the_next_goes_on_from_ther
     environment = {**os.environ, "KPITOOLKIT_CACHE": str(place.cache), "KPITOOLKIT_KERNELS": "cold"}
     told = {"cwd": tmp_path, "env": environment}
     with open(tmp_path / "said", "w") as said:
-        run = subprocess.Popen([sys.executable, "-c", CALL], start_new_session=True, stderr=said, **told)
+        run = subprocess.Popen([sys.executable, "-c", before + CALL], start_new_session=True, stderr=said, **told)
     wait_for(lambda: len(list(place.cache.glob("pids-*"))) == 2)
     time.sleep(0.2)
     os.killpg(run.pid, number)
@@ -304,8 +309,6 @@ def test_a_run_that_is_cut_short_leaves_no_kernel_and_the_next_goes_on_from_ther
         assert [pid for both in pids for pid in both if is_alive(pid)] == []
         assert not list(place.home.glob(".work-*"))
     else:
-        for _, _, apart in pids:  # has left the kernel's session: nobody is left to look for it
-            os.kill(apart, signal.SIGKILL)
         wait_for(lambda: not any(is_alive(pid) for both in pids for pid in both))
     assert not (place.home / "failed").exists()
     record.package_digest.cache_clear()  # the other process has read the sources later

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
-from kpitoolkit.batch import kernels, plan, warm
+from kpitoolkit.batch import guards, kernels, plan, scratch, warm
 from kpitoolkit.batch.execute import execute
 
 ROOT = Path(__file__).parents[2]
@@ -148,8 +149,8 @@ def test_no_kernel_and_no_server_outlives_whoever_started_them(tmp_path, end):
         caller.wait(timeout=30)
         assert gone(pids), [pid for pid in pids if alive(pid)]
         assert left.is_dir()
-        kernels.sweep.cache_clear()
-        kernels.sweep()
+        scratch.sweep.cache_clear()
+        scratch.sweep()
         assert not left.exists()
     finally:
         caller.kill()
@@ -213,6 +214,7 @@ def test_what_cannot_be_forked_is_started_the_usual_way(monkeypatch):
     asked = [sys.executable, "-m", "ipykernel_launcher", "-f", "k.json"]
     same = dict(os.environ)
     assert warm.forkable(asked, same) == ["-f", "k.json"]
+    assert warm.forkable([sys.executable, *guards.LAUNCHER, "-f", "k.json"], same) == ["-f", "k.json"]
     assert warm.forkable(["/usr/bin/env", *asked[1:]], same) is None
     assert warm.forkable([sys.executable, "-m", "xeus", "-f", "k.json"], same) is None
     assert warm.forkable(asked, same | {"PYTHONPATH": "/elsewhere"}) is None
@@ -227,6 +229,57 @@ def test_a_server_that_cannot_start_costs_a_warning_and_no_notebook(monkeypatch,
     monkeypatch.setattr(warm, "_server", warm.Server("no.such.module"))
     assert ask("print(1)") == ("1\n", "cold")
     assert "started the usual way" in caplog.text
+
+
+@pytest.mark.parametrize("start", warm.STARTS)
+def test_no_file_of_the_working_folder_stands_in_for_a_library(tmp_path, start):
+    (tmp_path / "calendar.py").write_text("raise RuntimeError('of the working folder')")
+    (tmp_path / "own.py").write_text("said = 'own'")
+    asked = notebook(tmp_path, ["import calendar, own\nprint(calendar.__file__ == '', own.said)"])
+    call = "import sys; sys.path.remove(''); from pathlib import Path; from kpitoolkit.batch.execute import execute; "
+    call += f"execute(Path({str(asked)!r}), Path('ran.ipynb'), {{}}, {{}}, start={start!r})"
+    done = subprocess.run([sys.executable, "-c", call], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "".join(outputs(tmp_path / "ran.ipynb")[0][0]["text"]).split() == ["False", "own"]
+
+
+def test_a_library_that_cannot_be_loaded_is_left_to_the_kernel_that_needs_it(tmp_path, monkeypatch):
+    (tmp_path / "seaborn.py").write_text("raise ImportError('wants another numpy')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(warm, "_server", warm.Server())
+    warm.prepare(["seaborn"])
+    code = "try:\n    import seaborn\nexcept ImportError as error:\n    print(error)"
+    assert ask(code) == ("wants another numpy\n", "warm")
+
+
+def test_more_names_than_a_command_holds_cost_no_warm_kernel(monkeypatch):
+    monkeypatch.setattr(warm, "_server", warm.Server())
+    warm.prepare([f"a_module_of_some_length_{number}" for number in range(9000)])
+    assert ask("print(1)") == ("1\n", "warm")
+
+
+@pytest.mark.parametrize("start", warm.STARTS)
+def test_a_notebook_that_ends_well_leaves_nothing_running(tmp_path, start):
+    """Not even what has left the kernel's session and knows nothing of its environment."""
+    cell = "import subprocess\nprint(subprocess.Popen(['env', '-i', 'sleep', '600'], start_new_session=True).pid)"
+    execute(notebook(tmp_path, [cell]), tmp_path / "ran.ipynb", {}, {}, start=start)
+    assert gone([int("".join(outputs(tmp_path / "ran.ipynb")[0][0]["text"]))], 5.0)
+
+
+@pytest.mark.parametrize("start", warm.STARTS)
+def test_what_a_notebook_puts_off_until_its_end_is_done(tmp_path, start):
+    cell = f"import atexit, pathlib\n_ = atexit.register(pathlib.Path({str(tmp_path / 'ended')!r}).touch)"
+    execute(notebook(tmp_path, [cell]), tmp_path / "ran.ipynb", {}, {}, start=start)
+    assert (tmp_path / "ended").is_file()
+
+
+def test_a_kernel_ends_even_where_what_it_has_started_cannot_be_told(monkeypatch):
+    ended = []
+    monkeypatch.setattr(os, "killpg", lambda *group: ended.append(group))
+    monkeypatch.setattr(psutil.Process, "children", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        guards.end_all()
+    assert ended == [(0, signal.SIGKILL)]
 
 
 def test_nbval_and_plain_papermill_take_warm_kernels_by_the_environment(tmp_path):

@@ -235,7 +235,9 @@ def measured(way, work, **environment):
     if WAYS[way] is None:
         asked = [sys.executable, "-c", COMMAND, "run", work["case"], "--output", work["out"], "--jobs", "2"]
     folder = Path(work["notebook"]).parents[1]  # the project's
-    ran = subprocess.run(asked, env=told, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+    ran = subprocess.run(asked, env=told, cwd=folder, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise SystemExit(f"{way}: {ran.stderr}")
     wall = time.monotonic() - began
     with contextlib.suppress(ChildProcessError):
         while True:

@@ -1,7 +1,7 @@
 """The front door: ``kpitoolkit run``, ``check``, ``sign``, ``verify``, ``sample``. Messages to analysts, in English.
 
-Exit status: 0 all fine; 1 something failed and the rest stands; 2 refused before anything ran. Heavy modules are
-imported by the command that needs them.
+Exit status: 0 all fine; 1 something failed or was not uploaded, the rest stands; 2 refused before anything ran. Heavy
+modules are imported by the command that needs them.
 """
 
 import gc

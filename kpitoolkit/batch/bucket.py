@@ -22,6 +22,7 @@ LOCK = ".running.json"
 STALE_SECONDS = 900
 """Age after which a lock that was not renewed is taken over; the store's own clock counts."""
 _RENEW_SECONDS = 60
+_LIMITS = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3, "mode": "standard"}}
 _SOURCES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
@@ -209,11 +210,10 @@ def _client():
     except ImportError as error:
         said = "s3:// needs boto3, which is not installed. Install it: pip install 'kpitoolkit[s3]'"
         raise ToolkitError(f"{said} (in a checkout: pip install -e '.[s3]')") from error
-    limits = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3, "mode": "standard"}}
     with _said("s3://"):
         session = Session()
-        client = session.client("s3", config=Config(**limits))
-        S3.s3_session = (session, client, session.resource("s3", config=Config(**limits)))
+        client = session.client("s3", config=Config(**_LIMITS))
+        S3.s3_session = (session, client, session.resource("s3", config=Config(**_LIMITS)))
     return client
 
 
@@ -222,6 +222,7 @@ def _said(where: str) -> Iterator[None]:
     """Say what a store refuses in a sentence of our own: its own may hold keys."""
     from botocore.exceptions import BotoCoreError, ClientError
 
+    where = where.removesuffix(f"/{LOCK}")  # what concerns the lock concerns the case, and readers know no lock
     try:
         yield
     except ClientError as error:
@@ -234,7 +235,7 @@ def _said(where: str) -> Iterator[None]:
         if "Credential" in kind or kind == "ProfileNotFound":
             said = f"the credentials in the environment are incomplete ({kind}). Set AWS_ACCESS_KEY_ID and its secret"
             raise ToolkitError(f"{where}: {said}") from None
-        said = f"the store cannot be reached ({kind}). Check the network and AWS_ENDPOINT_URL, and run again"
+        said = f"the store cannot be reached ({kind}). Check the network and AWS_ENDPOINT_URL"
         raise ToolkitError(f"{where}: {said}") from None
 
 

@@ -53,7 +53,11 @@ def closing(report: Report, seconds: float) -> str:
     }
     told = ", ".join(f"{len(found)} {status}" for status, found in counts.items() if found)
     lines += [""] if broken or report.voided else []
-    return "\n".join([*lines, f"{languages}: {told or 'nothing made'}, {duration(seconds)}. Open {report.index}"])
+    lines.append(f"{languages}: {told or 'nothing made'}, {duration(seconds)}. Open {report.index}")
+    if report.upload_fault:
+        stand = f"the pages stand in {short(report.index.parent)}; run again to upload them"
+        lines.append(f"not uploaded: {report.upload_fault}; {stand}")
+    return "\n".join(lines)
 
 
 def _attempts(entries: Sequence[Entry]) -> list[str]:

@@ -68,6 +68,19 @@ def parse(said: str) -> tuple[str, str]:
     return parts["bucket"], "/".join(names)
 
 
+def in_words(error: ToolkitError | OSError) -> str:
+    """Say what kept files from being uploaded, with what was noted besides.
+
+    Examples
+    --------
+    >>> in_words(OSError(28, "No space left on device", "outputs/run.json"))
+    'outputs/run.json: No space left on device'
+    """
+    system = isinstance(error, OSError)
+    said = f"{error.filename or 'system'}: {error.strerror or error}" if system else str(error)
+    return ". ".join([said, *getattr(error, "__notes__", ())])
+
+
 @dataclass(eq=False)
 class Mirror:
     """A case's outputs in a bucket, and their mirror.

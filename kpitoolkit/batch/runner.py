@@ -34,21 +34,22 @@ _GIVING_UP_SECONDS = 10
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What became of a run: an entry for each notebook asked for, where to look, void sign-offs, what was uploaded."""
+    """What became of a run: an entry for each notebook, where to look, void sign-offs, what was uploaded or why not."""
 
     case: Case
     entries: list[Entry]
     index: Path
     voided: list[str] = field(default_factory=list)
     uploaded: str = ""
+    upload_fault: str = ""
 
     @property
     def exit_status(self) -> int:
-        """0 all fine; 1 something failed, the rest stands; 2 every unit was refused."""
+        """0 all fine; 1 something failed or is not uploaded, the rest stands; 2 every unit was refused."""
         statuses = {entry.status for entry in self.entries} - {"not_made"}
         if statuses == {"refused"}:
             return 2
-        return 1 if statuses & {"failed", "refused"} else 0
+        return 1 if self.upload_fault or statuses & {"failed", "refused"} else 0
 
 
 class _Journal:
@@ -128,7 +129,7 @@ def run_case(
     ------
     ToolkitError
         Before anything runs: faulty parameters; unknown names; another run of the same case under way; a cluster that
-        cannot be reached or would not make the same.
+        cannot be reached or would not make the same. Of what was made and is not uploaded, the report says why.
     """
     if jobs is not None and jobs < 1:
         raise ToolkitError(f"--jobs: {jobs} is not a number of units. State 1 or more")
@@ -137,26 +138,37 @@ def run_case(
     if retries < 0:
         raise ToolkitError(f"--retries: {retries} is not a number of attempts. State 0 or more")
     check_names("kernels", (kernels,), ("warm", "cold"))
-    with remote.outputs(output, folder) as (root, uploads):
+    report = None
+    try:
+        with remote.outputs(output, folder) as (root, uploads):
 
-        def told(entry: Entry, done: int, total: int) -> None:
-            uploads.take(entry)
-            tell(entry, done, total)
+            def told(entry: Entry, done: int, total: int) -> None:
+                uploads.take(entry)
+                tell(entry, done, total)
 
-        batch = prepare(folder, units, notebooks, language, force, root, notebooks_dir)
-        batch = replace(batch, time_limit=time_limit, retries=retries, kernels=kernels)
-        batch.home.mkdir(parents=True, exist_ok=True)
-        with only_run(batch.home):
-            refuse_links(batch.home, [*batch.case.units, GROUP_UNIT, "failed"])
-            for leftover in batch.home.glob(".work-*"):
-                leftover.unlink() if leftover.is_symlink() else shutil.rmtree(leftover, ignore_errors=True)
-            batch = replace(batch, before=_earlier(batch))
-            try:
-                with _place(batch, scheduler) as run_units:
-                    report = _run(batch, jobs, told, run_units)
-            finally:
-                shutil.rmtree(batch.work, ignore_errors=True)
-        return replace(report, uploaded=uploads())
+            batch = prepare(folder, units, notebooks, language, force, root, notebooks_dir)
+            batch = replace(batch, time_limit=time_limit, retries=retries, kernels=kernels)
+            report = _run_alone(batch, jobs, told, scheduler)
+            return replace(report, uploaded=uploads())
+    except (ToolkitError, OSError) as error:
+        if report is None:
+            raise
+        return replace(report, upload_fault=remote.in_words(error))
+
+
+def _run_alone(batch: Batch, jobs: int | None, tell: Tell, scheduler: str | None) -> Report:
+    """Run a batch as the only run of its folder of outputs."""
+    batch.home.mkdir(parents=True, exist_ok=True)
+    with only_run(batch.home):
+        refuse_links(batch.home, [*batch.case.units, GROUP_UNIT, "failed"])
+        for leftover in batch.home.glob(".work-*"):
+            leftover.unlink() if leftover.is_symlink() else shutil.rmtree(leftover, ignore_errors=True)
+        batch = replace(batch, before=_earlier(batch))
+        try:
+            with _place(batch, scheduler) as run_units:
+                return _run(batch, jobs, tell, run_units)
+        finally:
+            shutil.rmtree(batch.work, ignore_errors=True)
 
 
 def prepare(

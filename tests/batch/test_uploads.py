@@ -1,4 +1,4 @@
-"""Real runs whose outputs are in a bucket: killed in the middle, or on a cluster."""
+"""Real runs whose outputs are in a bucket: killed in the middle, out of reach of it, or on a cluster."""
 
 import json
 import os
@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from kpitoolkit.batch import bucket
+from kpitoolkit.batch import bucket, runner
 from kpitoolkit.batch.runner import run_case
+from kpitoolkit.cli import main
 from tests.batch.clusters import two_workers
 from tests.batch.conftest import write_case
 from tests.batch.gates import wait_for, write_notebooks
@@ -67,6 +69,47 @@ def test_a_run_that_is_killed_is_taken_up_by_another_machine(environment, tmp_pa
     assert not wrong(after)
     north = [name for name in described(found) if not name.endswith(".html")]
     assert {name: after[name] for name in north} == {name: found[name] for name in north}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of its own with one unit, and the notebooks that wait at gates."""
+    (tmp_path / "pyproject.toml").touch()
+    write_notebooks(tmp_path / "notebooks")
+    write_case(tmp_path, units=("north",))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_last_upload_that_fails_is_said_after_all_the_rest(server, environment, project, monkeypatch):
+    write_case(project, units=("west",))  # of which the tables have no row
+    write_index = runner.write_index
+
+    def network_lost(*words):
+        server.left = 0
+        return write_index(*words)
+
+    words = ["run", "tiny", "--notebook", "one", "--output", f"s3://{BUCKET}/last"]
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "write_index", network_lost)
+        patch.setitem(bucket._LIMITS, "retries", {"max_attempts": 1, "mode": "standard"})
+        ran = CliRunner().invoke(main, words)
+    assert ran.exit_code == 1, ran.output
+    home = next((project / "me").glob("s3/*/outputs/tiny"))
+    assert "north: made one\n" in ran.stdout and "west: REFUSED, its data are faulty:" in ran.stdout
+    *_, counted, fault = ran.stdout.splitlines()
+    assert counted.startswith("English: 1 made, 1 refused") and str(home) in counted
+    assert fault.startswith(f"not uploaded: s3://{BUCKET}/last/tiny: the store cannot be reached (")
+    assert fault.endswith(f"; the pages stand in {os.path.relpath(home)}; run again to upload them")
+    assert (home / "north/one.en.html").is_file()
+
+    server.left = None
+    environment.delete_object(Bucket=BUCKET, Key=f"last/tiny/{bucket.LOCK}")  # or a quarter of an hour later
+    again = CliRunner().invoke(main, [*words, "--unit", "north"])
+    assert again.exit_code == 0, again.output
+    assert "north: unchanged one" in again.stdout and "not uploaded" not in again.stdout
+    found = stands(environment, "last/tiny")
+    assert "north/one.en.html" in found and not wrong(found)
 
 
 @pytest.fixture(scope="module")

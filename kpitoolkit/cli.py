@@ -6,7 +6,9 @@ modules are imported by the command that needs them.
 
 import gc
 import os
+import signal
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from kpitoolkit import __version__
 
 REFUSED = 2
 INTERRUPTED = 130
+_INTERRUPTED = "Interrupted. What was published stands."
 
 
 @contextmanager
@@ -24,18 +27,37 @@ def _one_message():
     """Show what a user can mend as one message, without a traceback."""
     from kpitoolkit.errors import ToolkitError
 
+    before, main_thread = signal.getsignal(signal.SIGINT), threading.current_thread() is threading.main_thread()
+    ours = main_thread and before is signal.default_int_handler
     try:
+        if ours:
+            signal.signal(signal.SIGINT, _interrupt)
         yield
     except ToolkitError as error:
-        click.echo(str(error), err=True)
+        click.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         sys.exit(REFUSED)
     except OSError as error:  # a full disk, a folder that may not be written
         click.echo(f"{error.filename or 'system'}: {error.strerror or error}", err=True)
         sys.exit(REFUSED)
-    except KeyboardInterrupt:
-        click.echo("Interrupted. What was published stands.", err=True)
+    except KeyboardInterrupt as error:
+        click.echo("\n".join([_INTERRUPTED, *getattr(error, "__notes__", ())]), err=True)
         sys.stderr.flush()
         os._exit(INTERRUPTED)  # kernels of this run notice and end by themselves
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number, frame):
+    """Let the first Ctrl-C tidy up, which takes seconds where a bucket does not answer; a second one ends at once."""
+    signal.signal(signal.SIGINT, _end)
+    raise KeyboardInterrupt
+
+
+def _end(number, frame):
+    shown = "\x1b[?25h" if os.isatty(2) else ""  # the display of progress hides the cursor
+    os.write(2, f"{shown}{_INTERRUPTED}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -22,6 +22,7 @@ LOCK = ".running.json"
 STALE_SECONDS = 900
 """Age after which a lock that was not renewed is taken over; the store's own clock counts."""
 _RENEW_SECONDS = 60
+_GIVING_UP_SECONDS = 10
 _LIMITS = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3, "mode": "standard"}}
 _SOURCES = (
     "AWS_ACCESS_KEY_ID",
@@ -120,10 +121,25 @@ class _Refused(ToolkitError):
 
 
 @contextmanager
-def locked(store: Store, name: str, where: str) -> Iterator[Callable[[], None]]:
+def locked(
+    store: Store, name: str, where: str, stop: Callable[[float | None], bool] = lambda seconds: True
+) -> Iterator[Callable[[], None]]:
     """Hold a case in a bucket for one run: an object that only one can create, renewed every minute.
 
-    A lock that was not renewed for a quarter of an hour is taken over: its holder has ended, or lost the network.
+    A lock that was not renewed for a quarter of an hour is taken over: its holder has ended, or lost the network. So
+    one that cannot be taken away in ten seconds is left there, and so is that of a run which is broken off while it
+    uploads: it keeps others away from what is still going up. What broke the run off then has a note that says so.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        Of the lock's object.
+    where : str
+        The case's URL, for messages.
+    stop : callable
+        Ends what this run is uploading, within the seconds it is given (None: however long it takes), and tells
+        whether that has ended.
 
     Yields
     ------
@@ -143,11 +159,13 @@ def locked(store: Store, name: str, where: str) -> Iterator[Callable[[], None]]:
         "run": uuid.uuid4().hex,
     }
     content = json.dumps(who).encode("utf-8")
-    tag, ended = _taken(store, name, content, where), threading.Event()
+    tag, ended, gone = _taken(store, name, content, where), threading.Event(), threading.Event()
     held, alone = {"tag": tag, "renewed": time.monotonic(), "lost": False}, threading.Lock()
 
     def renew() -> None:
         with alone:
+            if ended.is_set():
+                return
             try:
                 held["tag"] = store.put_bytes(name, content, IfMatch=held["tag"])
                 held["renewed"] = time.monotonic()
@@ -156,25 +174,42 @@ def locked(store: Store, name: str, where: str) -> Iterator[Callable[[], None]]:
 
     def keep() -> None:
         while not ended.wait(_RENEW_SECONDS) and not held["lost"]:
-            with suppress(ToolkitError):
+            with suppress(Exception):  # said by who asks for the lock, where it lasts
                 renew()
 
     def require() -> None:
         renew()
+        if ended.is_set():
+            raise ToolkitError(f"{where}: this run was broken off. Nothing more was uploaded: run the case again")
         if held["lost"] or time.monotonic() - held["renewed"] > STALE_SECONDS:
             said = f"{where}: another run has taken this case over, as this one was out of reach for "
             raise ToolkitError(f"{said}{STALE_SECONDS // 60} minutes. Nothing more was uploaded: run the case again")
 
-    thread = threading.Thread(target=keep, daemon=True)
-    thread.start()
+    def remove() -> None:
+        with alone, suppress(Exception):
+            with suppress(_Refused):  # it is not there any more
+                if store.read(name)[1] == held["tag"]:
+                    store.remove(name)
+            gone.set()
+
+    def let_go(seconds: float | None) -> bool:
+        stopped = stop(seconds)
+        ended.set()
+        if stopped:
+            removing = threading.Thread(target=remove, daemon=True)
+            removing.start()
+            removing.join(_GIVING_UP_SECONDS)
+        return gone.is_set()
+
+    threading.Thread(target=keep, daemon=True).start()
     try:
         yield require
-    finally:
-        ended.set()
-        thread.join(_RENEW_SECONDS)
-        with suppress(ToolkitError):
-            if store.read(name)[1] == held["tag"]:
-                store.remove(name)
+    except BaseException as error:
+        if not let_go(_GIVING_UP_SECONDS):
+            minutes = STALE_SECONDS // 60
+            error.add_note(f"The lock on {where} could not be taken away: the next run can begin in {minutes} minutes")
+        raise
+    let_go(None)
 
 
 def _taken(store: Store, name: str, content: bytes, where: str) -> str:

@@ -13,8 +13,8 @@ import json
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -269,14 +269,17 @@ class Uploads:
     A unit that cannot go up, as where the network is lost, does with a later one, or at the end. In a folder, nothing.
     """
 
-    def __init__(self, mirror: Mirror | None = None, held: Callable[[], None] = lambda: None):
-        self.mirror, self.held = mirror, held
+    def __init__(self, mirror: Mirror | None = None):
+        self.mirror, self.held = mirror, lambda: None
         self.open: dict[str, set[str]] = {}
         self.ready: set[str] = set()
         self.changed, self.ended = threading.Condition(), False
         self.thread = threading.Thread(target=self._send, daemon=True)
-        if mirror is not None:
-            self.thread.start()
+
+    def begin(self, held: Callable[[], None] = lambda: None) -> None:
+        """Send up units from now on; ``held`` as `Mirror.push` takes it."""
+        self.held = held
+        self.thread.start()
 
     def take(self, entry: Entry) -> None:
         """Take in what a run tells of a notebook."""
@@ -302,13 +305,14 @@ class Uploads:
                 self.mirror.push_units(units, self.held)
                 units = set()
 
-    def stop(self) -> None:
-        """Let the unit that is under way go up, and no other."""
+    def stop(self, seconds: float | None = None) -> bool:
+        """Let the unit that is under way go up, within these seconds, and no other; tell whether none is any more."""
         with self.changed:
             self.ended = True
             self.changed.notify()
         if self.thread.is_alive():
-            self.thread.join()
+            self.thread.join(seconds)
+        return not self.thread.is_alive()
 
     def __call__(self) -> str:
         """Send up the rest, and return a sentence on what went up; of a folder, an empty one."""
@@ -386,13 +390,11 @@ def _level(store: bucket.Store, case: str, change: bool) -> Iterator[tuple[Mirro
             mirror.pull()
             yield mirror, Uploads()
             return
-        with bucket.locked(store, f"{case}/{bucket.LOCK}", mirror.where) as held:
+        uploads = Uploads(mirror)
+        with bucket.locked(store, f"{case}/{bucket.LOCK}", mirror.where, uploads.stop) as held:
             mirror.pull()
-            uploads = Uploads(mirror, held)
-            try:
-                yield mirror, uploads
-            finally:
-                uploads.stop()
+            uploads.begin(held)
+            yield mirror, uploads
 
 
 @contextmanager
@@ -450,11 +452,27 @@ def _written(run: dict) -> bytes:
 
 
 def _each(call: Callable[[str], None], names: Iterable[str]) -> None:
-    """Call for each name, several at once; the first failure ends it."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        try:
-            for _ in pool.map(call, names):
-                pass
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    """Call for each name, several at once; the first failure ends it. An interruption waits for no call under way."""
+    left, faults = deque(names), []
+
+    def work() -> None:
+        while not faults:
+            try:
+                name = left.popleft()
+            except IndexError:
+                return
+            try:
+                call(name)
+            except BaseException as error:
+                faults.append(error)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(left)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        left.clear()
+    if faults:
+        raise faults[0]

@@ -80,7 +80,7 @@ def environment(server, monkeypatch, tmp_path):
     for name, value in (*ENVIRONMENT.items(), ("AWS_ENDPOINT_URL", server.url), ("KPITOOLKIT_CACHE", tmp_path / "me")):
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("KPITOOLKIT_KERNELS", "cold")
-    server.left = None
+    server.left, server.hangs_at, server.hangs = None, "", False
     client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET)
     server.written.clear()

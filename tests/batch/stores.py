@@ -1,4 +1,4 @@
-"""A real S3 server on this machine's loopback, which can lose its network."""
+"""A real S3 server on this machine's loopback, which can lose its network, or hang."""
 
 import contextlib
 import hashlib
@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -20,12 +21,20 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "anna", "AWS_SECRET_ACCESS_KEY": "s3cret", "
 
 @dataclass
 class Server:
-    """What was written since, and how many writes get through before the network is lost."""
+    """What was written since; how many writes get through until the network is lost; at which write all hangs."""
 
     url: str = ""
     written: list[str] = field(default_factory=list)
     left: int | None = None
+    hangs_at: str = ""
+    hangs: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stuck(self, environ: dict) -> bool:
+        """Tell whether nothing is answered any more."""
+        here = environ["REQUEST_METHOD"] == "PUT" and bool(self.hangs_at) and self.hangs_at in environ["PATH_INFO"]
+        self.hangs = self.hangs or here
+        return self.hangs
 
     def lost(self, environ: dict) -> bool:
         """Note a write; tell whether it finds no network."""
@@ -50,6 +59,8 @@ def store() -> Iterator[Server]:
     here, backend = Server(), DomainDispatcherApplication(create_backend_app)
 
     def answer(environ, start):
+        while here.stuck(environ):
+            time.sleep(0.05)
         if here.lost(environ):
             with contextlib.suppress(OSError):
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)

@@ -1,10 +1,11 @@
-"""Real runs whose outputs are in a bucket: killed in the middle, out of reach of it, or on a cluster."""
+"""Real runs whose outputs are in a bucket: killed or interrupted in the middle, out of reach of it, or on a cluster."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ from pathlib import Path
 from kpitoolkit.batch.runner import run_case
 case, notebooks, output = sys.argv[1:]
 run_case(Path(case), notebooks_dir=Path(notebooks), output=output, jobs=1)
+"""
+FRONT_DOOR = """
+import sys
+from kpitoolkit.batch import bucket
+from kpitoolkit.cli import main
+bucket._GIVING_UP_SECONDS = float(sys.argv.pop(1))
+main()
 """
 
 
@@ -79,6 +87,32 @@ def project(tmp_path, monkeypatch):
     write_case(tmp_path, units=("north",))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a process otherwise on Windows")
+@pytest.mark.parametrize(("times", "waits"), [(1, 2), (2, 60)])
+def test_ctrl_c_while_an_upload_hangs_ends_the_run(server, environment, project, times, waits):
+    server.hangs_at = f"hangs{times}/tiny/north/"
+    words = ["run", "tiny", "--notebook", "one", "--output", f"s3://{BUCKET}/hangs{times}"]
+    told = [sys.executable, "-c", FRONT_DOOR, str(waits), *words]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(told, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: run.poll() is not None or server.hangs)
+        for _ in range(times):
+            assert run.poll() is None
+            run.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        _, said = run.communicate(timeout=8)
+    finally:
+        run.kill()
+        run.wait()
+        server.hangs_at, server.hangs = "", False
+    assert run.returncode == 130
+    _made, *last = said.splitlines()
+    where = f"s3://{BUCKET}/hangs{times}/tiny"
+    left = f"The lock on {where} could not be taken away: the next run can begin in 15 minutes"
+    assert last == ["Interrupted. What was published stands.", left][: 3 - times]
 
 
 def test_a_last_upload_that_fails_is_said_after_all_the_rest(server, environment, project, monkeypatch):

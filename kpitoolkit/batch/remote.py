@@ -10,12 +10,13 @@ mirror, where the next one on the same machine finds it.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from kpitoolkit.sample import cache_root
 _URL = re.compile(r"s3:/{1,2}(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(?:/[^/]+)*)/?")
 _INDEX = "index.html"
 _AT_ONCE = 8
+_log = logging.getLogger(__name__)
 
 
 def is_remote(said: object) -> bool:
@@ -266,13 +268,15 @@ class Mirror:
 class Uploads:
     """What goes up while a run goes on: each unit whose notebooks are finished with; called, at the end, the rest.
 
-    A unit that cannot go up, as where the network is lost, does with a later one, or at the end. In a folder, nothing.
+    A unit that cannot go up, as where the network is lost, does with a later one, or at the end; why is told at once,
+    the same only once. In a folder, nothing.
     """
 
     def __init__(self, mirror: Mirror | None = None):
         self.mirror, self.held = mirror, lambda: None
         self.open: dict[str, set[str]] = {}
         self.ready: set[str] = set()
+        self.told: set[str] = set()
         self.changed, self.ended = threading.Condition(), False
         self.thread = threading.Thread(target=self._send, daemon=True)
 
@@ -301,9 +305,20 @@ class Uploads:
                 if self.ended:
                     return
                 units, self.ready = units | self.ready, set()
-            with suppress(ToolkitError, OSError):  # said at the end, where it lasts
+            try:
                 self.mirror.push_units(units, self.held)
                 units = set()
+            except (ToolkitError, OSError) as error:
+                self._tell(in_words(error))
+            except Exception as error:  # would hold up the others, too: the end raises it again
+                self._tell(f"{', '.join(sorted(units))}: {type(error).__name__}")
+                units = set()
+
+    def _tell(self, fault: str) -> None:
+        reason = fault.partition(": ")[2]  # the same of another object is no news
+        if reason not in self.told:
+            self.told.add(reason)
+            _log.warning("not uploaded so far: %s", fault)
 
     def stop(self, seconds: float | None = None) -> bool:
         """Let the unit that is under way go up, within these seconds, and no other; tell whether none is any more."""

@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from kpitoolkit.batch import bucket, remote
+from kpitoolkit.batch.record import Entry
 from kpitoolkit.batch.runner import run_case
 from kpitoolkit.cli import main
 from kpitoolkit.errors import ToolkitError
 from tests.batch.conftest import NOTEBOOKS, write_case
+from tests.batch.gates import wait_for
 from tests.batch.signing import LEO
 from tests.batch.stores import BUCKET, described, stands, wrong
 
@@ -161,6 +163,26 @@ def test_what_changed_while_it_went_up_is_not_described(environment, monkeypatch
     assert len(described(found)) == 2 and not wrong(found)
 
 
+def test_a_unit_that_cannot_go_up_stops_no_other_and_is_told_at_once(environment, monkeypatch, caplog):
+    put = remote.Mirror._put
+
+    def put_some(own, name):
+        if name == "north/first.html":
+            raise KeyError("a fault of our own")
+        put(own, name)
+
+    monkeypatch.setattr(remote.Mirror, "_put", put_some)
+    with pytest.raises(KeyError, match="a fault of our own"), mirrored("unexpected") as (mirror, uploads):
+        write(mirror.home, {"north/first.html": "1", "south/first.html": "2"}, False)
+        uploads.take(Entry("north", "first", "en", "made"))
+        wait_for(lambda: caplog.messages, 10)
+        assert caplog.messages == ["not uploaded so far: north: KeyError"]
+        uploads.take(Entry("south", "first", "en", "made"))
+        wait_for(lambda: "south/first.html" in described(stands(environment, "unexpected/tiny")), 10)
+        uploads()
+    assert set(stands(environment, "unexpected/tiny")) == {"run.json", "south/first.html"}
+
+
 def test_another_machines_run_is_taken_over_whole(environment, tmp_path, monkeypatch):
     with mirrored("two") as (mirror, publish):
         write(mirror.home, {"north/first.html": "1", "north/second.html": "2"})
@@ -189,9 +211,9 @@ def test_one_run_of_a_case_at_a_time(environment, tmp_path, monkeypatch):
         pass
 
 
-def test_a_stale_lock_is_taken_over_and_its_holder_uploads_nothing(environment, tmp_path, monkeypatch):
+def test_a_stale_lock_is_taken_over_and_its_holder_uploads_nothing(environment, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(bucket, "_RENEW_SECONDS", 0.2)
-    with mirrored("stale") as (mirror, publish):
+    with mirrored("stale") as (mirror, uploads):
         write(mirror.home, {"north/first.html": "of the first"})
         with monkeypatch.context() as patch:
             patch.setenv("KPITOOLKIT_CACHE", str(tmp_path / "another"))
@@ -200,8 +222,12 @@ def test_a_stale_lock_is_taken_over_and_its_holder_uploads_nothing(environment, 
                 patch.undo()
                 write(other.home, {"north/first.html": "of the other"})
                 time.sleep(1)  # the first tries to renew what is no longer its own
+                for _ in range(2):
+                    uploads.take(Entry("north", "first", "en", "made"))
+                    time.sleep(0.5)
+                assert len(caplog.messages) == 1 and "another run has taken this case over" in caplog.messages[0]
                 with pytest.raises(ToolkitError, match="another run has taken this case over"):
-                    publish()
+                    uploads()
                 publish_other()
     assert stands(environment, "stale/tiny")["north/first.html"] == b"of the other"
 

@@ -243,7 +243,8 @@ def launch() -> None:
     confine()
     if os.getpgrp() == os.getpid():  # else others would be ended too
         adopt()
-        os.environ.pop("JPY_PARENT_PID", None)  # ipykernel's own look-out ends the kernel alone
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        # ipykernel's own look-out would end the kernel alone; the parent may be gone by now, so it is not asked for
+        parent = int(os.environ.pop("JPY_PARENT_PID", os.getppid()))
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     sys.path.insert(0, "")  # the launcher takes off what comes first
     runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)

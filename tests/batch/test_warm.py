@@ -156,6 +156,20 @@ def test_no_kernel_and_no_server_outlives_whoever_started_them(tmp_path, end):
         caller.kill()
 
 
+def test_a_kernel_whose_run_was_killed_while_it_started_ends_too(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    told = {**os.environ, "JPY_PARENT_PID": str(ended.pid)}
+    kernel = subprocess.Popen(
+        [sys.executable, *guards.LAUNCHER, "-f", str(tmp_path / "k.json")],
+        env=told, start_new_session=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert kernel.wait(30) == -signal.SIGKILL
+    finally:
+        kernel.kill()
+
+
 def test_a_server_that_is_still_loading_ends_with_whoever_started_it():
     call = "from kpitoolkit.batch import warm; warm._server.ensure_running(); print(warm._server._forkserver_pid)"
     asked = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)

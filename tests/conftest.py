@@ -5,11 +5,15 @@ import contextlib
 import gc
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests import servers
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: what tests start would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -20,8 +24,8 @@ SERVED = ("attribution/test_engines.py", "attribution/test_maturity_portable.py"
 """Modules that take Spark: one process of tests runs them all, so that Spark starts and warms up once."""
 LONG = (
     *("test_explore.py", *SERVED, "batch/test_cluster.py", "batch/test_faults.py", "batch/test_runner.py"),
-    *("batch/test_remote.py", "test_sample.py", "regression/test_model.py", "regression/test_estimate.py"),
-    *("batch/test_signoff.py", "batch/test_verify.py", "test_sample_company.py"),
+    *("batch/test_remote.py", "batch/test_warm.py", "test_sample.py", "regression/test_model.py"),
+    *("regression/test_estimate.py", "batch/test_signoff.py", "batch/test_verify.py", "test_sample_company.py"),
 )
 """What takes longest begins first: a module runs in one process, and one that began last would be waited for."""
 

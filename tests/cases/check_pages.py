@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -38,6 +39,13 @@ def test_every_unit_has_the_pages_that_its_tables_allow():
     }
     groups = {f"{case}/group/group" for case in ("sample-2026Q3", "netflix-2017Q3", "netflix-2019Q3")}
     assert made == sample | netflix | groups
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux")
+def test_every_page_was_made_by_a_warm_kernel():
+    for case in OUTPUTS.glob("*/run.json"):
+        made = json.loads(case.read_text(encoding="utf-8"))["notebooks"].values()
+        assert {entry["kernel"] for entry in made if entry["status"] == "made"} == {"warm"}, case
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}/{p.name}")

@@ -269,7 +269,9 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
     app = IPKernelApp.instance(parent_handle=os.getppid())
     app.initialize(arguments)
     app.start()
+    atexit.unregister(app.close)  # its threads may wait seconds for one another
     atexit._run_exitfuncs()  # a forked process does not do so by itself
+    os._exit(0)
 
 
 def _end_with_parent() -> None:

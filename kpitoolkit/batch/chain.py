@@ -339,10 +339,8 @@ def shelve(batch: Batch, entry: Entry) -> None:
     """Put a notebook's published tables on the shelf that later notebooks read."""
     if entry.unit == GROUP_UNIT:
         return
-    names, shelves = (
-        [name for name in entry.outputs if name.startswith(f"{entry.unit}/tables/")],
-        batch.work / "results",
-    )
+    names = [name for name in entry.outputs if name.startswith(f"{entry.unit}/tables/")]
+    shelves = batch.work / "results"
     for place in (batch.home, shelves):
         refuse_outside(place, names)
     for name in names:

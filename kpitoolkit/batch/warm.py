@@ -125,10 +125,8 @@ class Server(forkserver.ForkServer):
 
 
 def _newest() -> int:
-    files = (
-        os.path.join(folder, name) for folder, _, names in os.walk(PACKAGE) for name in names if name[-3:] == ".py"
-    )
-    return max(os.stat(file).st_mtime_ns for file in files)
+    found = (os.path.join(folder, name) for folder, _, names in os.walk(PACKAGE) for name in names)
+    return max(os.stat(path).st_mtime_ns for path in found if path.endswith(".py"))
 
 
 _server = Server()

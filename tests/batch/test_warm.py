@@ -287,6 +287,17 @@ def test_what_a_notebook_puts_off_until_its_end_is_done(tmp_path, start):
     assert (tmp_path / "ended").is_file()
 
 
+def test_a_forked_kernel_ends_by_itself(tmp_path, monkeypatch):
+    """ipykernel's threads may wait for one another at its end, in one kernel of ten: jupyter_client would end those."""
+    ended = []
+    for way in ("terminate", "kill"):
+        monkeypatch.setattr(warm._Kernel, way, lambda self, way=way: (ended.append(way), self.send_signal(9)))
+    asked = notebook(tmp_path, ["1"])
+    started = {execute(asked, tmp_path / "ran.ipynb", {}, {}) for _ in range(16)}
+    assert started == {"warm"}
+    assert ended == []
+
+
 def test_a_kernel_ends_even_where_what_it_has_started_cannot_be_told(monkeypatch):
     ended = []
     monkeypatch.setattr(os, "killpg", lambda *group: ended.append(group))

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from jupyter_client.provisioning import LocalProvisioner
 
 from kpitoolkit.batch import guards, kernels, plan, scratch, warm
 from kpitoolkit.batch.execute import execute
@@ -290,8 +291,12 @@ def test_what_a_notebook_puts_off_until_its_end_is_done(tmp_path, start):
 def test_a_forked_kernel_ends_by_itself(tmp_path, monkeypatch):
     """ipykernel's threads may wait for one another at its end, in one kernel of ten: jupyter_client would end those."""
     ended = []
-    for way in ("terminate", "kill"):
-        monkeypatch.setattr(warm._Kernel, way, lambda self, way=way: (ended.append(way), self.send_signal(9)))
+
+    async def send_signal(self, number):
+        ended.extend([number] * (number == signal.SIGTERM))  # each is interrupted first
+        await LocalProvisioner.send_signal(self, number)
+
+    monkeypatch.setattr(warm.WarmProvisioner, "send_signal", send_signal, raising=False)
     asked = notebook(tmp_path, ["1"])
     started = {execute(asked, tmp_path / "ran.ipynb", {}, {}) for _ in range(16)}
     assert started == {"warm"}

@@ -25,7 +25,7 @@ _INTERRUPTED = "Interrupted. What was published stands."
 @contextmanager
 def _one_message():
     """Show what a user can mend as one message, without a traceback."""
-    from kpitoolkit.errors import ToolkitError
+    from kpitoolkit.errors import ToolkitError, of_system
 
     before, main_thread = signal.getsignal(signal.SIGINT), threading.current_thread() is threading.main_thread()
     ours = main_thread and before is signal.default_int_handler
@@ -37,7 +37,7 @@ def _one_message():
         click.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         sys.exit(REFUSED)
     except OSError as error:  # a full disk, a folder that may not be written
-        click.echo(f"{error.filename or 'system'}: {error.strerror or error}", err=True)
+        click.echo(of_system(error), err=True)
         sys.exit(REFUSED)
     except KeyboardInterrupt as error:
         click.echo("\n".join([_INTERRUPTED, *getattr(error, "__notes__", ())]), err=True)

@@ -76,3 +76,14 @@ def mask(identifier: object) -> str:
         return "(empty)"
     text = str(identifier)
     return text[:2] + "*" * max(len(text) - 2, 1)
+
+
+def of_system(error: OSError) -> str:
+    """Return what the system refused in one line, and of which file.
+
+    Examples
+    --------
+    >>> of_system(OSError(28, "No space left on device", "outputs/run.json"))
+    'outputs/run.json: No space left on device'
+    """
+    return f"{error.filename or 'system'}: {error.strerror or error}"

@@ -25,7 +25,7 @@ from kpitoolkit.batch import bucket, record
 from kpitoolkit.batch.publish import inside, only_run
 from kpitoolkit.batch.record import Entry
 from kpitoolkit.batch.standing import RUN
-from kpitoolkit.errors import ToolkitError
+from kpitoolkit.errors import ToolkitError, of_system
 from kpitoolkit.sample import cache_root
 
 _URL = re.compile(r"s3:/{1,2}(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(?:/[^/]+)*)/?")
@@ -71,15 +71,8 @@ def parse(said: str) -> tuple[str, str]:
 
 
 def in_words(error: ToolkitError | OSError) -> str:
-    """Say what kept files from being uploaded, with what was noted besides.
-
-    Examples
-    --------
-    >>> in_words(OSError(28, "No space left on device", "outputs/run.json"))
-    'outputs/run.json: No space left on device'
-    """
-    system = isinstance(error, OSError)
-    said = f"{error.filename or 'system'}: {error.strerror or error}" if system else str(error)
+    """Say what kept files from being uploaded, with what was noted besides."""
+    said = of_system(error) if isinstance(error, OSError) else str(error)
     return ". ".join([said, *getattr(error, "__notes__", ())])
 
 
